@@ -1,6 +1,5 @@
 """When the next token request may leave after one that failed, and after a token that was rejected (pure)."""
 
-from dataclasses import dataclass
 from enum import Enum
 
 #: Seconds between attempts with credentials that were rejected: the first wait, and the longest.
@@ -23,7 +22,7 @@ class Kind(Enum):
     UNREACHABLE = "unreachable"
 
 
-class TokenRequestFailed(Exception):  # noqa: N818 # named as the event it reports
+class TokenRequestFailed(Exception):  # named as the event it reports
     """One token request brought no token.
 
     Attributes:
