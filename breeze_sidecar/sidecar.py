@@ -136,7 +136,7 @@ class Sidecar:
     async def _start(self) -> None:
         settings, log = self._settings, self._log
         metrics = Metrics(__version__, settings.environment)
-        tls = _tls(settings)
+        tls = tls_context(settings)
         proxy = settings.upstream_proxy()
         tasks = Tasks(lambda name, error: log.error("task.failed", task=name, exc_info=error))
         self._stack.push_async_callback(tasks.close)
@@ -183,33 +183,16 @@ class Sidecar:
             version=__version__,
         )
 
-    async def _token_source(
-        self, tls: ssl.SSLContext | None, proxy: str | None, metrics: Metrics
-    ) -> TokenSource:
-        settings = self._settings
-        session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(ssl=tls if tls is not None else True, limit=2, force_close=True),
-            timeout=aiohttp.ClientTimeout(
-                total=settings.connect_timeout + settings.upstream_timeout, sock_connect=settings.connect_timeout
-            ),
-            cookie_jar=aiohttp.DummyCookieJar(),
-            headers={"User-Agent": f"breeze-sidecar/{__version__}"},
-        )
+    async def _token_source(self, tls: ssl.SSLContext | None, proxy: str | None, metrics: Metrics) -> TokenSource:
+        session = token_session(self._settings, tls)
         self._stack.push_async_callback(session.close)
-        client = TokenClient(
-            session,
-            base_url=settings.base_url,
-            client_id=settings.client_id,
-            read_secret=settings.read_secret,
-            seen=self._redactor.add,
-            proxy=proxy,
-        )
+        client = token_client(self._settings, session, proxy, self._redactor)
         return TokenSource(
             client.request,
             secret_changed=client.secret_changed,
             cache=MemoryCache(),
             clock=self._clock,
-            margin=settings.refresh_margin,
+            margin=self._settings.refresh_margin,
             witness=TokenWitness(self._log, metrics),
         )
 
@@ -265,14 +248,40 @@ class Sidecar:
         self.admin_address = f"http://{_authority(runner)}"
 
 
-def _tls(settings: Settings) -> ssl.SSLContext | None:
-    """The context for https; SSL_CERT_FILE works in it as everywhere."""
+def tls_context(settings: Settings) -> ssl.SSLContext | None:
+    """The context for https, or None for http; SSL_CERT_FILE works in it as everywhere."""
     if not settings.base_url.startswith("https:"):
         return None
     context = ssl.create_default_context()
     if settings.ca_file is not None:
         context.load_verify_locations(settings.ca_file)
     return context
+
+
+def token_session(settings: Settings, tls: ssl.SSLContext | None) -> aiohttp.ClientSession:
+    """A session of their own for token requests: no cookies, no netrc, a connection each."""
+    return aiohttp.ClientSession(
+        connector=aiohttp.TCPConnector(ssl=tls if tls is not None else True, force_close=True),
+        timeout=aiohttp.ClientTimeout(
+            total=settings.connect_timeout + settings.upstream_timeout, sock_connect=settings.connect_timeout
+        ),
+        cookie_jar=aiohttp.DummyCookieJar(),
+        headers={"User-Agent": f"breeze-sidecar/{__version__}"},
+    )
+
+
+def token_client(
+    settings: Settings, session: aiohttp.ClientSession, proxy: str | None, redactor: Redactor
+) -> TokenClient:
+    """The client for these settings."""
+    return TokenClient(
+        session,
+        base_url=settings.base_url,
+        client_id=settings.client_id,
+        read_secret=settings.read_secret,
+        seen=redactor.add,
+        proxy=proxy,
+    )
 
 
 async def _bind(site: web.BaseSite, variable: str, host: str, port: int) -> None:
@@ -285,7 +294,9 @@ async def _bind(site: web.BaseSite, variable: str, host: str, port: int) -> None
             what = f"port {port} may not be bound by this user; choose one above 1023"
         else:
             reason = os.strerror(error.errno) if error.errno and error.errno > 0 else "the name is not known"
-            what = f"{host}:{port} cannot be bound: {reason}; BREEZE_{variable.replace('PORT', 'HOST')} names the address"
+            what = (
+                f"{host}:{port} cannot be bound: {reason}; BREEZE_{variable.replace('PORT', 'HOST')} names the address"
+            )
         raise ConfigurationError([f"BREEZE_{variable}: {what}"]) from None
 
 

@@ -90,9 +90,7 @@ class Exchange(Generic[CallT, AnswerT]):
         max_wait: BREEZE_RATE_LIMIT_MAX_WAIT, seconds.
     """
 
-    def __init__(
-        self, tokens: Tokens, upstream: Upstream[CallT, AnswerT], clock: Clock, *, max_wait: float
-    ) -> None:
+    def __init__(self, tokens: Tokens, upstream: Upstream[CallT, AnswerT], clock: Clock, *, max_wait: float) -> None:
         self._tokens = tokens
         self._upstream = upstream
         self._clock = clock

@@ -193,9 +193,7 @@ class Handler:
         told.outcome = "replayed" if exchanged.replay in {"accepted", "rejected"} else "passed"
         return done
 
-    def _rescue(
-        self, request: web.BaseRequest, error: Exception, told: _Told, cors: list[tuple[str, str]]
-    ) -> Done:
+    def _rescue(self, request: web.BaseRequest, error: Exception, told: _Told, cors: list[tuple[str, str]]) -> Done:
         if not isinstance(error, SidecarError):
             self._log.error("call.crashed", request_id=told.request_id, exc_info=error)
             error = Internal("The sidecar failed on this call; its log says how.")

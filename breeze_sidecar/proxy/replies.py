@@ -103,9 +103,7 @@ def own_answer(
     ]
     if error.retry_after is not None:
         fields.append(("Retry-After", str(error.retry_after)))
-    head = _head(
-        error.status, HTTPStatus(error.status).phrase, (), b"", fields, request=request, keep_alive=keep_alive
-    )
+    head = _head(error.status, HTTPStatus(error.status).phrase, (), b"", fields, request=request, keep_alive=keep_alive)
     return Done(keep_alive=keep_alive, data=head + body)
 
 
