@@ -8,7 +8,9 @@ from breeze_sidecar import __version__
 from breeze_sidecar.errors import ConfigurationError
 from breeze_sidecar.settings import Loaded, add_flags, load
 
-_EPILOG = "Settings are BREEZE_* environment variables, a .env file, files in /run/secrets, or the flags of each command."
+_EPILOG = (
+    "Settings are BREEZE_* environment variables, a .env file, files in /run/secrets, or the flags of each command."
+)
 
 
 def main(arguments: Sequence[str]) -> int:
