@@ -186,9 +186,9 @@ class TokenSource:
         except TokenRequestFailed as failure:
             self._failed(failure)
         except Exception as error:  # noqa: BLE001 # a defect must not end the token's life; the witness gets its traceback
-            failure = TokenRequestFailed(Kind.FAILED, f"the token request failed: {type(error).__name__}")
-            failure.__cause__ = error
-            self._failed(failure)
+            crash = TokenRequestFailed(Kind.FAILED, f"the token request failed: {type(error).__name__}")
+            crash.__cause__ = error
+            self._failed(crash)
         finally:
             self._asking = False
             news, self._news = self._news, None
