@@ -47,7 +47,7 @@ class Finding:
     do: str = ""
 
 
-class _Stop(Exception):  # noqa: N818 # it is no error of ours
+class _Stop(Exception):
     """A step failed, and the later ones depend on it."""
 
     def __init__(self, found: str, do: str) -> None:
@@ -243,7 +243,13 @@ class _Probe:
         head = f"Host: {host}\r\nContent-Type: application/json\r\nContent-Length: {len(_ME)}\r\n".encode()
         call = Call("/graphql", head, _ME, "", steady=True)
         try:
-            upstream = Upstream(pool, absolute=absolute, read_timeout=settings.upstream_timeout)
+            upstream = Upstream(
+                pool,
+                absolute=absolute,
+                read_timeout=settings.upstream_timeout,
+                answered=lambda _: None,
+                clock=self._clock,
+            )
             answer = self._answer = await upstream.send(call, AccessToken(grant.value, 0, 0))
             self._stack.callback(answer.release)
             await answer.look(_LARGEST)
@@ -308,6 +314,6 @@ _ADVICE = {
     Kind.UNREACHABLE: "check the network and HTTPS_PROXY",
 }
 _CODES: dict[object, str] = {
-    "UNAUTHENTICATED": "the token that Breeze just gave is rejected: ask Breeze's support whether the client was revoked",
+    "UNAUTHENTICATED": "the token that Breeze just gave is rejected: ask its support whether the client was revoked",
     "FORBIDDEN": "ask an administrator for the roles that this client needs",
 }

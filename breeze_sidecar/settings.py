@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
-from urllib.request import getproxies_environment, proxy_bypass_environment
+from urllib.request import getproxies_environment, proxy_bypass_environment  # type: ignore[attr-defined] # the stubs lack it
 
 from dotenv.main import DotEnv
 from pydantic import BeforeValidator, Field, SecretStr, ValidationError, model_validator
@@ -77,7 +77,7 @@ class Settings(BaseSettings):
     log_format: Literal["auto", "console", "json"] = Field("auto", description="auto, console or json")
 
     @classmethod
-    def settings_customise_sources(
+    def settings_customise_sources(  # type: ignore[override] # the others are taken, and left
         cls,
         _settings_cls: type[BaseSettings],
         init_settings: PydanticBaseSettingsSource,

@@ -10,9 +10,9 @@ import stat
 from collections.abc import Callable
 from contextlib import AsyncExitStack, suppress
 from pathlib import Path
+from typing import Self
 
 import aiohttp
-import structlog
 from aiohttp import web
 from structlog.typing import FilteringBoundLogger
 
@@ -101,7 +101,7 @@ class Sidecar:
         """Calls in flight."""
         return self._gate.in_flight
 
-    async def __aenter__(self) -> "Sidecar":
+    async def __aenter__(self) -> Self:
         """Build, listen, and ask for the first token in the background.
 
         Raises:
@@ -154,7 +154,11 @@ class Sidecar:
         self._stack.push_async_callback(pool.close)
         plain_proxy = proxy is not None and settings.base_url.startswith("http:")
         upstream = Upstream(
-            pool, absolute=settings.base_url if plain_proxy else "", read_timeout=settings.upstream_timeout
+            pool,
+            absolute=settings.base_url if plain_proxy else "",
+            read_timeout=settings.upstream_timeout,
+            answered=metrics.upstream_answered,
+            clock=self._clock,
         )
         handler = Handler(
             rules=Rules(
@@ -174,7 +178,7 @@ class Sidecar:
         )
         await self._listen(handler)
         await self._listen_admin(tokens, metrics)
-        tasks.start("token.source", tokens.run())
+        self._source = tasks.start("token.source", tokens.run())
         log.info(
             "sidecar.listening",
             address=self.address,
@@ -310,9 +314,7 @@ def _unix_socket(path: Path) -> socket.socket:
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         if _is_socket(path):
-            with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe, suppress(ConnectionRefusedError):
-                probe.connect(str(path))
-                raise ConfigurationError([f"BREEZE_UDS: {path} is in use by another process; choose another path"])
+            _refuse_if_in_use(path)
             path.unlink()
         before = os.umask(0o177)  # the mode is right from the first moment on
         try:
@@ -327,6 +329,15 @@ def _unix_socket(path: Path) -> socket.socket:
         listener.close()
         raise
     return listener
+
+
+def _refuse_if_in_use(path: Path) -> None:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        try:
+            probe.connect(str(path))
+        except ConnectionRefusedError:
+            return
+    raise ConfigurationError([f"BREEZE_UDS: {path} is in use by another process; choose another path"])
 
 
 def _is_socket(path: Path) -> bool:

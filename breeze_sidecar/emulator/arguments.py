@@ -41,7 +41,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     ):
         parser.add_argument(f"--{name}", action="store_true", help=text)
     parser.add_argument("--no-compression", dest="compression", action="store_false", help="never compress answers")
-    parser.add_argument("--no-batching", dest="batching", action="store_false", help="refuse a JSON array of operations")
+    parser.add_argument(
+        "--no-batching", dest="batching", action="store_false", help="refuse a JSON array of operations"
+    )
     parser.add_argument(
         "--fault",
         dest="faults",
@@ -49,7 +51,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=_fault,
         default=[],
         metavar="KIND[,NAME=VALUE…]",
-        help=f"what goes wrong from the start, for example fail,endpoint=token,status=503,times=2; kinds: {', '.join(KINDS)}",
+        help=f"what goes wrong from the start, such as fail,endpoint=token,times=2; kinds: {', '.join(KINDS)}",
     )
 
 

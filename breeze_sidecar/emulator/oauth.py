@@ -71,7 +71,7 @@ def _issued(token: Token, now: float, lie: str) -> Answer:
         case "token-controls":
             honest["access_token"] = f"{token.value}\r\nX-Forged: true"
         case "token-type":
-            honest["token_type"] = "mac"
+            honest["token_type"] = "mac"  # noqa: S105 # a type, no secret
         case "expires-negative":
             honest["expires_in"] = -1
         case "expires-zero":

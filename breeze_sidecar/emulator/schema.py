@@ -66,7 +66,7 @@ class Context:
     allowed: int | None = None
 
 
-def _enter(info: GraphQLResolveInfo) -> Context:
+def _enter(info: GraphQLResolveInfo) -> Context:  # type: ignore[type-arg] # generic from graphql-core 3.3 on
     context = cast("Context", info.context)
     if context.allowed is not None:
         if context.allowed == 0:
@@ -86,12 +86,17 @@ def _check_tenant(tenant: str) -> None:
         raise _error("Tenant not found", "NOT_FOUND")
 
 
-def _me(_root: object, info: GraphQLResolveInfo) -> dict[str, str]:
+def _me(_root: object, info: GraphQLResolveInfo) -> dict[str, str]:  # type: ignore[type-arg] # generic from graphql-core 3.3 on
     _enter(info)
     return USER
 
 
-def _templates(_root: object, info: GraphQLResolveInfo, *, tenantIds: list[str]) -> dict[str, object]:  # noqa: N803 # the argument's name in the schema
+def _templates(
+    _root: object,
+    info: GraphQLResolveInfo,  # type: ignore[type-arg] # generic from graphql-core 3.3 on
+    *,
+    tenantIds: list[str],  # noqa: N803 # the name in the schema
+) -> dict[str, object]:
     _enter(info)
     if not tenantIds:
         raise _error("tenantIds must not be empty", "BAD_USER_INPUT")
@@ -102,7 +107,7 @@ def _templates(_root: object, info: GraphQLResolveInfo, *, tenantIds: list[str])
 
 def _order(
     _root: object,
-    info: GraphQLResolveInfo,
+    info: GraphQLResolveInfo,  # type: ignore[type-arg] # generic from graphql-core 3.3 on
     *,
     credential: dict[str, object],
     tenantId: str | None = None,  # noqa: N803 # the argument's name in the schema

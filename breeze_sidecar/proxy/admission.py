@@ -119,7 +119,8 @@ def _host(hosts: list[bytes], rules: Rules) -> None:
     if _allowed_host(hosts[0], rules.allowed_hosts):
         return
     raise Forbidden(
-        f"The Host {_shown(hosts[0])} is not allowed; call localhost or an IP address, or name it in BREEZE_ALLOWED_HOSTS."
+        f"The Host {_shown(hosts[0])} is not allowed; "
+        "call localhost or an IP address, or name it in BREEZE_ALLOWED_HOSTS."
     )
 
 
@@ -145,7 +146,8 @@ def _origin(origins: list[bytes], sites: list[bytes], rules: Rules) -> None:
     allowed = len(origins) == 1 and origins[0].decode("latin-1") in rules.allowed_origins
     if origins and not allowed:
         raise Forbidden(
-            f"The Origin {_shown(origins[0])} is not allowed; web pages may call only from origins in BREEZE_ALLOWED_ORIGINS."
+            f"The Origin {_shown(origins[0])} is not allowed; "
+            "web pages may call only from origins in BREEZE_ALLOWED_ORIGINS."
         )
     if not allowed and any(site.strip().lower() not in _SAME_SITE for site in sites):
         raise Forbidden("Web pages may call only from origins in BREEZE_ALLOWED_ORIGINS.")

@@ -35,6 +35,7 @@ _NOT_FORWARDED = _HOP_BY_HOP | {
 }
 #: What Connection may not name: the body could not be read without them, or a refusal could be got around.
 _NEVER_NOMINATED = frozenset({b"content-type", b"content-encoding", b"content-length", b"x-request-id"})
+_NOTED_OF_REQUESTS = frozenset({b"accept-encoding", b"via", b"x-request-id", b"content-encoding"})
 _FORBIDDEN = re.compile(rb"[\r\n\0]")
 _UNPRINTABLE = re.compile(r"[^\x21-\x7e]")
 _PSEUDONYM = b"1.1 breeze-sidecar"
@@ -72,36 +73,27 @@ def request_fields(
         BadRequest: a field holds a line end or a NUL.
     """
     lines = [b"Host: " + host]
-    accepted: list[bytes] = []
-    via = _PSEUDONYM
-    request_id = content_encoding = b""
+    noted: dict[bytes, list[bytes]] = {}
     dropped = _nominated(fields)
     for name, value in fields:
         lower = name.lower()
-        if lower in _NOT_FORWARDED:
-            if lower == b"accept-encoding":
-                accepted.append(value)
-            elif lower == b"via":
-                via = value + b", " + via if via is _PSEUDONYM else via[: -len(_PSEUDONYM)] + value + b", " + _PSEUDONYM
+        if lower in _NOTED_OF_REQUESTS:
+            noted.setdefault(lower, []).append(value)
+        if lower in _NOT_FORWARDED or lower in dropped or lower.startswith(b"x-forwarded-"):
             continue
-        if lower in dropped or lower.startswith(b"x-forwarded-"):
-            continue
-        if lower == b"x-request-id":
-            if not value:
-                continue
-            request_id = value
-        elif lower == b"content-encoding":
-            content_encoding = value if not content_encoding else content_encoding + b", " + value
-        lines.append(name + b": " + value)
+        if value or lower != b"x-request-id":
+            lines.append(name + b": " + value)
+    request_id = b"".join(noted.get(b"x-request-id", ()))
     if not request_id:
         request_id = new_request_id().encode("ascii")
         lines.append(b"X-Request-Id: " + request_id)
-    lines.append(b"Accept-Encoding: " + narrowed(accepted))
-    lines.append(b"Via: " + via)
+    lines.append(b"Accept-Encoding: " + narrowed(noted.get(b"accept-encoding", ())))
+    lines.append(b"Via: " + b", ".join([*noted.get(b"via", ()), _PSEUDONYM]))
     lines.append(b"Content-Length: %d" % body_length)
     block = b"\r\n".join(lines)
     if len(_FORBIDDEN.findall(block)) != 2 * (len(lines) - 1):
         raise BadRequest("A field holds a line end or a NUL.")
+    content_encoding = b", ".join(noted.get(b"content-encoding", ()))
     printable = _UNPRINTABLE.sub("?", request_id[:128].decode("latin-1"))
     return RequestFields(block + b"\r\n", printable, content_encoding.decode("latin-1").strip().lower())
 

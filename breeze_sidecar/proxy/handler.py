@@ -163,9 +163,8 @@ class Handler:
                 piece = await content.readany()
                 size += len(piece)
                 if size > self._rules.max_request_bytes:
-                    raise PayloadTooLarge(
-                        f"The body is over {self._rules.max_request_bytes} bytes; BREEZE_MAX_REQUEST_BYTES sets the limit."
-                    )
+                    limit = self._rules.max_request_bytes
+                    raise PayloadTooLarge(f"The body is over {limit} bytes; BREEZE_MAX_REQUEST_BYTES sets the limit.")
                 pieces.append(piece)
         except (web.RequestPayloadError, HttpProcessingError):
             raise BadRequest("The request's body is not framed as HTTP/1.1 asks.") from None

@@ -5,7 +5,7 @@ the response parser.
 """
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 
 import aiohttp
@@ -13,6 +13,7 @@ from aiohttp.http import RawResponseMessage, StreamWriter
 from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.streams import StreamReader
 
+from breeze_sidecar.clock import Clock
 from breeze_sidecar.errors import SidecarError, UpstreamTimeout, UpstreamUnreachable
 from breeze_sidecar.proxy.connections import Pool, Pooled
 from breeze_sidecar.proxy.fields import ResponseFields, response_fields
@@ -117,12 +118,18 @@ class Upstream:
         pool: the connections.
         absolute: what stands before the target where requests go through an HTTP proxy without a tunnel; else "".
         read_timeout: seconds within which each piece of a request must be taken.
+        answered: hears how many seconds passed until the fields of a response.
+        clock: the time.
     """
 
-    def __init__(self, pool: Pool, *, absolute: str, read_timeout: float) -> None:
+    def __init__(
+        self, pool: Pool, *, absolute: str, read_timeout: float, answered: Callable[[float], None], clock: Clock
+    ) -> None:
         self._pool = pool
         self._absolute = absolute
         self._read_timeout = read_timeout
+        self._answered = answered
+        self._clock = clock
 
     async def send(self, call: Call, token: AccessToken, *, again: bool = False) -> Answer:
         """Send the call once.
@@ -137,6 +144,7 @@ class Upstream:
             UpstreamTimeout: connecting, or the answer's fields, took too long.
         """
         pooled = await self._pool.lease(young=call.steady or again)
+        began = self._clock.now()
         try:
             head = f"POST {self._absolute}{call.target} HTTP/1.1\r\n".encode("ascii") + call.head
             head += b"Authorization: Bearer " + token.value.encode("ascii") + b"\r\n\r\n"
@@ -153,6 +161,7 @@ class Upstream:
         except BaseException:
             self._pool.drop(pooled)
             raise
+        self._answered(self._clock.now() - began)
         return Answer(message, payload, self._pool, pooled)
 
     async def _write(self, pooled: Pooled, head: bytes, body: bytes) -> None:

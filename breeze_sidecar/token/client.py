@@ -17,7 +17,7 @@ _TOO_MANY_REQUESTS = 429
 _SERVER_ERROR = 500
 #: OAuth errors that new credentials help against (RFC 6749 section 5.2), and what to do.
 _CREDENTIALS = {
-    "invalid_client": "check BREEZE_CLIENT_ID and the secret; an expired client needs its secret rotated by an administrator",
+    "invalid_client": "check BREEZE_CLIENT_ID and the secret; where it has expired, an administrator rotates it",
     "unauthorized_client": "ask an administrator to allow this client the client_credentials grant",
     "access_denied": "ask an administrator whether this client was revoked",
 }

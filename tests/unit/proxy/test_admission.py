@@ -21,7 +21,13 @@ OPEN = Rules(allowed_hosts=frozenset({"breeze"}), allowed_origins=frozenset({ORI
 STRICT = Rules(required=("X-Breeze-Request", "true"))
 
 
-def refused(expected: type[SidecarError], *fields: tuple[bytes, bytes], method: str = "POST", target: str = "/graphql", rules: Rules = OPEN) -> SidecarError:
+def refused(
+    expected: type[SidecarError],
+    *fields: tuple[bytes, bytes],
+    method: str = "POST",
+    target: str = "/graphql",
+    rules: Rules = OPEN,
+) -> SidecarError:
     with pytest.raises(expected) as caught:
         admit(method, target, fields, rules)
     return caught.value
@@ -34,7 +40,24 @@ def test_post_graphql_goes_through_with_its_query_string(target: str) -> None:
 
 @pytest.mark.parametrize(
     "target",
-    ["/", "/graphql/", "/Graphql", "//graphql", "/./graphql", "/x/../graphql", "/graphql/../oauth/token", "/graphql%2f", "/%67raphql", "/graphql;a", "/graphql#a", "/graphql?#", "/graphql?a b", "/graphql?\x7f", "/graphql?\xe5", "/oauth/token"],
+    [
+        "/",
+        "/graphql/",
+        "/Graphql",
+        "//graphql",
+        "/./graphql",
+        "/x/../graphql",
+        "/graphql/../oauth/token",
+        "/graphql%2f",
+        "/%67raphql",
+        "/graphql;a",
+        "/graphql#a",
+        "/graphql?#",
+        "/graphql?a b",
+        "/graphql?\x7f",
+        "/graphql?\xe5",
+        "/oauth/token",
+    ],
 )
 def test_no_spelling_of_a_target_reaches_another_path(target: str) -> None:
     refused(NotFound, HOST, JSON, target=target)
@@ -60,7 +83,21 @@ def test_localhost_addresses_and_allowed_names_may_be_used(host: bytes) -> None:
 
 @pytest.mark.parametrize(
     "host",
-    [b"app.example", b"127.0.0.1.app.example", b"0x7f.1", b"localhost.app.example", b"localhost.", b"", b"localhost:", b"localhost:80:80", b"[::1", b"local host", b"breeze@x", b"\xff", b"localhost/"],
+    [
+        b"app.example",
+        b"127.0.0.1.app.example",
+        b"0x7f.1",
+        b"localhost.app.example",
+        b"localhost.",
+        b"",
+        b"localhost:",
+        b"localhost:80:80",
+        b"[::1",
+        b"local host",
+        b"breeze@x",
+        b"\xff",
+        b"localhost/",
+    ],
 )
 def test_other_names_are_refused_and_the_setting_is_named(host: bytes) -> None:
     assert "BREEZE_ALLOWED_HOSTS" in refused(Forbidden, (b"Host", host), JSON).message
@@ -103,7 +140,13 @@ def test_what_no_page_sends_is_let_in(site: bytes) -> None:
 
 
 @pytest.mark.parametrize(
-    "media", [b"application/json", b"Application/JSON; charset=UTF-8", b"application/graphql+json", b'application/json;charset="utf-8"']
+    "media",
+    [
+        b"application/json",
+        b"Application/JSON; charset=UTF-8",
+        b"application/graphql+json",
+        b'application/json;charset="utf-8"',
+    ],
 )
 def test_json_is_let_in(media: bytes) -> None:
     admit("POST", "/graphql", [HOST, (b"Content-Type", media)], OPEN)
@@ -111,7 +154,17 @@ def test_json_is_let_in(media: bytes) -> None:
 
 @pytest.mark.parametrize(
     "types",
-    [[], [b"text/plain"], [b"application/x-www-form-urlencoded"], [b"multipart/form-data"], [b"application/jsonp"], [b"text/plain; application/json"], [b"application/json", b"text/plain"], [b"application/json; charset=utf-16"], [b""]],
+    [
+        [],
+        [b"text/plain"],
+        [b"application/x-www-form-urlencoded"],
+        [b"multipart/form-data"],
+        [b"application/jsonp"],
+        [b"text/plain; application/json"],
+        [b"application/json", b"text/plain"],
+        [b"application/json; charset=utf-16"],
+        [b""],
+    ],
 )
 def test_what_a_page_could_send_without_a_preflight_is_refused(types: list[bytes]) -> None:
     refused(UnsupportedMediaType, HOST, *((b"Content-Type", media) for media in types))
@@ -143,7 +196,9 @@ PREFLIGHT = [HOST, (b"Origin", ORIGIN.encode()), (b"Access-Control-Request-Metho
 
 
 def test_a_preflight_of_an_allowed_origin_is_answered() -> None:
-    fields = preflight_fields("OPTIONS", [*PREFLIGHT, (b"Access-Control-Request-Headers", b"content-type, x-a, \x00")], OPEN)
+    fields = preflight_fields(
+        "OPTIONS", [*PREFLIGHT, (b"Access-Control-Request-Headers", b"content-type, x-a, \x00")], OPEN
+    )
     assert fields is not None
     answer = dict(fields)
     assert answer["Access-Control-Allow-Origin"] == ORIGIN

@@ -89,9 +89,7 @@ class World:
         self.clock = FakeClock()
         self.upstream = FakeUpstream(*script)
         self.tokens = FakeTokens(lambda: token("two"))
-        self.exchange: Exchange[Call, FakeAnswer] = Exchange(
-            self.tokens, self.upstream, self.clock, max_wait=max_wait
-        )
+        self.exchange: Exchange[Call, FakeAnswer] = Exchange(self.tokens, self.upstream, self.clock, max_wait=max_wait)
 
     async def perform(self, body: str) -> Exchanged[FakeAnswer]:
         task = asyncio.get_running_loop().create_task(self.exchange.perform(call(body)))
@@ -156,9 +154,7 @@ async def test_without_a_replacement_the_caller_is_told_so() -> None:
     assert answer.released
 
 
-@pytest.mark.parametrize(
-    ("body", "sends"), [pytest.param(QUERY, 2, id="query"), pytest.param(ORDER, 1, id="mutation")]
-)
+@pytest.mark.parametrize(("body", "sends"), [pytest.param(QUERY, 2, id="query"), pytest.param(ORDER, 1, id="mutation")])
 async def test_after_something_was_sent_only_a_query_is_sent_again(body: str, sends: int) -> None:
     world = World(UpstreamUnreachable("broke", sent=True), FakeAnswer(200, GOOD))
     if sends == 1:

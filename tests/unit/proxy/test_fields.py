@@ -37,27 +37,64 @@ def test_what_the_sidecar_adds() -> None:
 
 
 def test_end_to_end_fields_pass_in_order_case_and_number() -> None:
-    fields = [(b"Content-Type", b"application/json"), (b"x-A", b"1"), (b"X-a", b"2"), (b"Accept", b"*/*"), (b"X-Empty", b""), (b"X-B", b"\xe5")]
+    fields = [
+        (b"Content-Type", b"application/json"),
+        (b"x-A", b"1"),
+        (b"X-a", b"2"),
+        (b"Accept", b"*/*"),
+        (b"X-Empty", b""),
+        (b"X-B", b"\xe5"),
+    ]
     assert [pair for pair in sent(*fields) if pair in fields] == fields
 
 
 @pytest.mark.parametrize(
     "name",
-    [b"Authorization", b"Cookie", b"Proxy-Authorization", b"Forwarded", b"X-Forwarded-For", b"X-FORWARDED-anything", b"Connection", b"Keep-Alive", b"Proxy-Connection", b"TE", b"Trailer", b"Transfer-Encoding", b"Upgrade", b"HTTP2-Settings", b"Expect"],
+    [
+        b"Authorization",
+        b"Cookie",
+        b"Proxy-Authorization",
+        b"Forwarded",
+        b"X-Forwarded-For",
+        b"X-FORWARDED-anything",
+        b"Connection",
+        b"Keep-Alive",
+        b"Proxy-Connection",
+        b"TE",
+        b"Trailer",
+        b"Transfer-Encoding",
+        b"Upgrade",
+        b"HTTP2-Settings",
+        b"Expect",
+    ],
 )
 def test_what_does_not_pass(name: bytes) -> None:
     assert name.lower() not in {n.lower() for n, _ in sent((name, b"x"))}
 
 
 def test_fields_that_connection_names_do_not_pass() -> None:
-    fields = dict(sent((b"Connection", b"close, X-Hop"), (b"connection", b"X-Other"), (b"x-hop", b"1"), (b"X-Other", b"2"), (b"X-End", b"3")))
+    fields = dict(
+        sent(
+            (b"Connection", b"close, X-Hop"),
+            (b"connection", b"X-Other"),
+            (b"x-hop", b"1"),
+            (b"X-Other", b"2"),
+            (b"X-End", b"3"),
+        )
+    )
     assert b"X-End" in fields
     assert b"x-hop" not in fields
     assert b"X-Other" not in fields
 
 
 def test_connection_cannot_take_what_the_body_needs() -> None:
-    fields = dict(sent((b"Connection", b"content-type, content-encoding, host, content-length"), (b"Content-Type", b"application/json"), (b"Content-Encoding", b"gzip")))
+    fields = dict(
+        sent(
+            (b"Connection", b"content-type, content-encoding, host, content-length"),
+            (b"Content-Type", b"application/json"),
+            (b"Content-Encoding", b"gzip"),
+        )
+    )
     assert {b"Content-Type", b"Content-Encoding", b"Host", b"Content-Length"} <= fields.keys()
 
 
@@ -122,7 +159,12 @@ def test_a_responses_fields_pass_and_the_ones_that_matter_are_noted() -> None:
         (b"X-RateLimit-Remaining", b"7"),
         (b"X-RateLimit-Reset", b"99"),
     ]
-    hop_by_hop = [(b"Connection", b"keep-alive, X-Hop"), (b"Keep-Alive", b"max=5, timeout=7"), (b"X-Hop", b"1"), (b"Transfer-Encoding", b"chunked")]
+    hop_by_hop = [
+        (b"Connection", b"keep-alive, X-Hop"),
+        (b"Keep-Alive", b"max=5, timeout=7"),
+        (b"X-Hop", b"1"),
+        (b"Transfer-Encoding", b"chunked"),
+    ]
     fields = response_fields(end_to_end + hop_by_hop)
     assert fields.passed == end_to_end
     assert fields.content_type == "application/json"

@@ -26,7 +26,11 @@ def body(query: object, **more: object) -> bytes:
         pytest.param(body("query A { Me { _id } }"), QUERY, id="named query"),
         pytest.param(body("query A { a } query B { b }"), UNKNOWN, id="two operations and no name"),
         pytest.param(body(f"query A {{ a }} {ORDER}", operationName="A"), QUERY, id="the query of two"),
-        pytest.param(body(f"query A {{ a }} {ORDER}", operationName="Order"), mutation("CredentialOrderV1"), id="the mutation of two"),
+        pytest.param(
+            body(f"query A {{ a }} {ORDER}", operationName="Order"),
+            mutation("CredentialOrderV1"),
+            id="the mutation of two",
+        ),
         pytest.param(body(f"query A {{ a }} {ORDER}", operationName="C"), UNKNOWN, id="a name that is not there"),
         pytest.param(body("{ a }", operationName=""), QUERY, id="an empty name is none"),
         pytest.param(body("{ a }", operationName=7), QUERY, id="a name that is a number is none"),
@@ -35,9 +39,15 @@ def body(query: object, **more: object) -> bytes:
         pytest.param(body("mutation { a: order b: order }"), mutation(None), id="two aliases"),
         pytest.param(body("mutation { order __typename }"), mutation(None), id="and its type name"),
         pytest.param(body("mutation { ...F } fragment F on M { order }"), mutation("order"), id="a fragment"),
-        pytest.param(body("mutation { ...F } fragment F on M { a b }"), mutation(None), id="a fragment with two fields"),
-        pytest.param(body("mutation { ...F ...F } fragment F on M { a }"), mutation(None), id="a fragment spread twice"),
-        pytest.param(body("mutation { ...F } fragment F on M { ...F }"), mutation(None), id="a fragment that spreads itself"),
+        pytest.param(
+            body("mutation { ...F } fragment F on M { a b }"), mutation(None), id="a fragment with two fields"
+        ),
+        pytest.param(
+            body("mutation { ...F ...F } fragment F on M { a }"), mutation(None), id="a fragment spread twice"
+        ),
+        pytest.param(
+            body("mutation { ...F } fragment F on M { ...F }"), mutation(None), id="a fragment that spreads itself"
+        ),
         pytest.param(body("mutation { ...F }"), mutation(None), id="a fragment that is not there"),
         pytest.param(body("mutation { ... on M { order } }"), mutation("order"), id="an inline fragment"),
         pytest.param(body("mutation { ... { a } ... { b } }"), mutation(None), id="two inline fragments"),
@@ -99,7 +109,9 @@ def test_a_target_that_could_override_the_body_allows_no_replay(target: str, exp
         pytest.param(body("\n  mutation Order { a }"), "Order", id="after white space"),
         pytest.param(body("{ a }"), "anonymous", id="none"),
         pytest.param(body("query A { a }", variables={"photo": "x" * 100_000}), "A", id="a large body"),
-        pytest.param(b'{"variables":"' + b"x" * 9000 + b'","operationName":"End"}', "End", id="at the end of a large body"),
+        pytest.param(
+            b'{"variables":"' + b"x" * 9000 + b'","operationName":"End"}', "End", id="at the end of a large body"
+        ),
         pytest.param(b'{"operationName":"not a name"}', "anonymous", id="not a name"),
         pytest.param(b"", "anonymous", id="no body"),
     ],

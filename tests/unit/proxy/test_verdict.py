@@ -31,7 +31,14 @@ def raw_deflate(data: bytes) -> bytes:
 
 
 def row(
-    answer: object, expected: Refused, id: str, *, status: int = 200, media: str = JSON, coding: str = "", cut: bool = False  # noqa: A002 # pytest's word
+    answer: object,
+    expected: Refused,
+    id: str,
+    *,
+    status: int = 200,
+    media: str = JSON,
+    coding: str = "",
+    cut: bool = False,  # pytest's word
 ) -> object:
     body = answer if isinstance(answer, bytes) else json.dumps(answer).encode()
     return pytest.param(status, media, coding, body, not cut, expected, id=id)
@@ -98,7 +105,12 @@ TABLE = [
     # Codings
     row(gzip.compress(json.dumps(REFUSED).encode()), WHOLE, "gzip", coding="gzip"),
     row(gzip.compress(json.dumps(REFUSED).encode()), WHOLE, "x-gzip", coding="x-gzip"),
-    row(gzip.compress(b'{"errors":') + gzip.compress(b'[{"extensions":{"code":"UNAUTHENTICATED"}}]}'), WHOLE, "gzip, two members", coding="gzip"),
+    row(
+        gzip.compress(b'{"errors":') + gzip.compress(b'[{"extensions":{"code":"UNAUTHENTICATED"}}]}'),
+        WHOLE,
+        "gzip, two members",
+        coding="gzip",
+    ),
     row(zlib.compress(json.dumps(REFUSED).encode()), WHOLE, "deflate", coding="deflate"),
     row(raw_deflate(json.dumps(REFUSED).encode()), WHOLE, "deflate without its wrapper", coding="deflate"),
     row(json.dumps(REFUSED).encode(), WHOLE, "identity", coding="identity"),
@@ -109,10 +121,17 @@ TABLE = [
     row(b"\x1b\x00", UNREADABLE, "401 in brotli", coding="br", status=401),
     row(gzip.compress(json.dumps(REFUSED).encode())[:-8], PART, "gzip without its trailer", coding="gzip"),
     row(gzip.compress(json.dumps(REFUSED).encode())[:-12], NOTHING, "truncated gzip", coding="gzip"),
-    row(gzip.compress(json.dumps(REFUSED).encode())[:-12], UNREADABLE, "401, truncated gzip", coding="gzip", status=401),
+    row(
+        gzip.compress(json.dumps(REFUSED).encode())[:-12], UNREADABLE, "401, truncated gzip", coding="gzip", status=401
+    ),
     row(gzip.compress(b" " * 50_000_000), NOTHING, "a bomb", coding="gzip"),
     row(gzip.compress(b" " * 50_000_000), UNREADABLE, "401 with a bomb", coding="gzip", status=401),
-    row(gzip.compress(json.dumps(REFUSED | {"data": {"x": "y" * 5_000_000}}).encode()), PART, "a bomb behind a refusal", coding="gzip"),
+    row(
+        gzip.compress(json.dumps(REFUSED | {"data": {"x": "y" * 5_000_000}}).encode()),
+        PART,
+        "a bomb behind a refusal",
+        coding="gzip",
+    ),
     # Broken JSON and media types
     row(b"\xef\xbb\xbf" + json.dumps(REFUSED).encode(), WHOLE, "a BOM"),
     row(b'{"errors": UNAUTHENTICATED', NOTHING, "not JSON"),
@@ -127,14 +146,16 @@ TABLE = [
     # Longer than what is looked at
     row(json.dumps(REFUSED | {"data": {"x": BIG}}).encode()[:LOOK], PART, "errors first, then much data", cut=True),
     row(json.dumps({"data": {"x": BIG}} | REFUSED).encode()[:LOOK], NOTHING, "much data first", cut=True),
-    row(json.dumps({"data": {"x": "UNAUTHENTICATED" + BIG}}).encode()[:LOOK], NOTHING, "the word in much data", cut=True),
+    row(
+        json.dumps({"data": {"x": "UNAUTHENTICATED" + BIG}}).encode()[:LOOK], NOTHING, "the word in much data", cut=True
+    ),
     row(json.dumps(REFUSED | {"extensions": BIG}).encode()[:LOOK], PART, "a refusal, then much of something", cut=True),
     row(json.dumps({"data": {"x": BIG}}).encode()[:LOOK], PART, "401 with much data", cut=True, status=401),
     row(b'{"data": null, "x": "' + BIG.encode(), UNREADABLE, "401, cut off without data", cut=True, status=401),
     row(b'[{"data"' + BIG.encode(), UNREADABLE, "401, a long batch", cut=True, status=401),
     row(b'{"a": 1 UNAUTHENTICATED' + BIG.encode(), NOTHING, "cut off, not JSON", cut=True),
     row(b'{"a" UNAUTHENTICATED' + BIG.encode(), NOTHING, "cut off after a name", cut=True),
-    row(b'{1: UNAUTHENTICATED' + BIG.encode(), NOTHING, "cut off, a name that is none", cut=True),
+    row(b"{1: UNAUTHENTICATED" + BIG.encode(), NOTHING, "cut off, a name that is none", cut=True),
 ]
 
 

@@ -245,6 +245,7 @@ async def test_success_with_an_older_token_ends_no_cool_down() -> None:
 async def test_a_token_revoked_during_a_cool_down_is_replaced_within_a_minute() -> None:
     clock = FakeClock()
     endpoint = Endpoint(clock)
+    another = None
     async with running(endpoint) as source:
         for _ in range(600):
             await source.replace(await source.get())
@@ -433,7 +434,9 @@ async def test_before_the_first_token_the_source_is_not_ready() -> None:
 
 
 STEP = st.tuples(
-    st.sampled_from(["call", "calls", "reject", "flaky", "hang_up", "sleep", "suspend", "fail", "mend", "sticky", "slow"]),
+    st.sampled_from(
+        ["call", "calls", "reject", "flaky", "hang_up", "sleep", "suspend", "fail", "mend", "sticky", "slow"]
+    ),
     st.sampled_from([0.01, 0.5, 3, 20, 100, 900, 4000]),
 )
 
@@ -472,12 +475,10 @@ async def _schedule(steps: list[tuple[str, float]], lifetime: float, chance: flo
     async with running(endpoint) as source:
         for name, amount in steps:
             if name in {"call", "calls", "reject", "hang_up", "flaky"}:
-                for n in range(20 if name == "calls" else 3):
-                    calls.append(
-                        asyncio.get_running_loop().create_task(
-                            call(source, rejected=name == "reject" or (name == "flaky" and n == 1))
-                        )
-                    )
+                rejected = {"reject": (0, 1, 2), "flaky": (1,)}.get(name, ())
+                loop = asyncio.get_running_loop()
+                more = range(20 if name == "calls" else 3)
+                calls += [loop.create_task(call(source, rejected=n in rejected)) for n in more]
                 await settle()
                 if name == "hang_up":
                     calls.pop().cancel()
