@@ -3,6 +3,8 @@
 import asyncio
 import gzip
 import json
+from io import BytesIO
+from itertools import product
 
 import pytest
 from support.program import ORDER, QUERY, Start, fault
@@ -41,7 +43,7 @@ async def test_3_1_only_post_graphql_goes_through(sidecar: Start, emulator: Emul
         assert b"Proxy-Status: breeze-sidecar" in answer
         assert (b"\r\nAllow: POST\r\n" in answer) is (status == 405)
     assert emulator.state.graphql_requests == before
-    await program.post(BODY, "/graphql?trace=a%2fb&x")
+    await program.raw(request("POST /graphql?trace=a%2fb&x HTTP/1.1", HOST, JSON))
     assert emulator.state.requests[-1]["path"] == "/graphql?trace=a%2fb&x"
 
 
@@ -62,7 +64,7 @@ async def test_3_2_refused_at_the_door(sidecar: Start, emulator: Emulator) -> No
         assert answer.startswith(f"HTTP/1.1 {status} ".encode()), (fields, answer)
     too_large = await program.raw(request("POST /graphql HTTP/1.1", HOST, JSON, own, body=b" " * 3000))
     assert too_large.startswith(b"HTTP/1.1 413 ")
-    chunked = b"POST /graphql HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nX-Breeze-Request: true\r\n"
+    chunked = request("POST /graphql HTTP/1.1", HOST, JSON, own, body=b"").replace(b"Content-Length: 0\r\n", b"")[:-2]
     chunked += b"Transfer-Encoding: chunked\r\n\r\n" + (b"3e8\r\n" + b" " * 1000 + b"\r\n") * 3 + b"0\r\n\r\n"
     assert (await program.raw(chunked)).startswith(b"HTTP/1.1 413 ")
 
@@ -90,7 +92,7 @@ async def test_3_2_an_allowed_page_may_call_after_a_preflight(sidecar: Start) ->
 async def test_3_2_what_is_not_http_gets_a_400_that_echoes_nothing(sidecar: Start, sent: bytes) -> None:
     program = await sidecar()
     answer = await program.raw(sent)
-    assert answer.startswith(b"HTTP/1.1 400 ")
+    assert answer.split(b" ")[1] == b"400"
     assert b"SIDECAR_BAD_REQUEST" in answer
     assert b"secretsecret" not in answer
     assert "secretsecret" not in "\n".join(program.lines)
@@ -140,7 +142,7 @@ async def test_3_3_a_large_body_is_asked_for_and_passes(sidecar: Start, emulator
     photo = "x" * 5_000_000
     body = json.dumps({"query": QUERY, "variables": {"photo": photo}}).encode()
     async with program.session.post(
-        f"{program.url}/graphql", data=body, headers={"Content-Type": "application/json"}, expect100=True
+        f"{program.url}/graphql", data=BytesIO(body), headers={"Content-Type": "application/json"}, expect100=True
     ) as answer:
         assert answer.status == 200
     assert emulator.state.requests[-1]["bytes"] == len(body)
@@ -189,22 +191,21 @@ async def test_3_4_large_answers_pass_whole(sidecar: Start, emulator: Emulator) 
 
 
 @pytest.mark.parametrize("status", [200, 400, 401, 500])
-@pytest.mark.parametrize("document", [QUERY, ORDER])
-@pytest.mark.parametrize("coding", ["identity", "gzip"])
 async def test_3_5_a_revoked_token_is_replaced_and_the_call_replayed(
-    sidecar: Start, emulator: Emulator, status: int, document: str, coding: str
+    sidecar: Start, emulator: Emulator, status: int
 ) -> None:
     program = await sidecar()
     emulator.state.config = emulator.state.config.__class__(
         client_secret=emulator.state.config.client_secret, unauthenticated_status=status
     )
-    emulator.state.revoke()
-    reply = await program.call(document, Accept_Encoding=coding)
-    assert reply.status == 200
-    assert "errors" not in reply.json
-    assert len(emulator.state.token_request_times) == 2
-    assert len(emulator.state.orders) == (document == ORDER)
-    assert program.events("call.completed")[-1]["replayed"] is True
+    for n, (document, coding) in enumerate(product([QUERY, ORDER], ["identity", "gzip", "deflate"])):
+        emulator.state.revoke()
+        reply = await program.call(document, Accept_Encoding=coding)
+        assert reply.status == 200
+        assert "errors" not in reply.json
+        assert len(emulator.state.token_request_times) == 2 + n
+        assert (await program.completed())["replayed"] is True
+    assert len(emulator.state.orders) == 3
 
 
 @pytest.mark.parametrize("lie", ["html-401", "empty-401", "not-json", "bom"])
@@ -268,7 +269,7 @@ async def test_3_6_a_mutation_with_two_root_fields_is_not_replayed(sidecar: Star
     reply = await program.call(f"mutation {{ a: {order} b: {order} }}")
     assert reply.json["data"] is None
     assert len(emulator.state.orders) == 1
-    assert program.events("call.completed")[-1]["replay"] == "unsafe"
+    assert (await program.completed())["replay"] == "unsafe"
     await program.call()
     assert len(emulator.state.token_request_times) == 2
 

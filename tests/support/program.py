@@ -10,6 +10,7 @@ import os
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import suppress
+from io import BytesIO
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -55,13 +56,18 @@ class Program:
     admin: str = ""
     reader: "asyncio.Task[None] | None" = None
     listening: asyncio.Event = field(default_factory=asyncio.Event)
+    calls: int = 0
+    _more: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def call(self, document: str = QUERY, **fields: str) -> Reply:
         return await self.post(json.dumps({"query": document}).encode(), **fields)
 
     async def post(self, body: bytes, path: str = "/graphql", **fields: str) -> Reply:
         named = {"Content-Type": "application/json", **{k.replace("_", "-"): v for k, v in fields.items()}}
-        async with self.session.post(f"{self.url}{path}", data=body, headers=named) as answer:
+        self.calls += 1
+        async with self.session.post(
+            f"{self.url}{path}", data=BytesIO(body), headers=named, allow_redirects=False
+        ) as answer:
             return Reply(answer.status, answer.headers, await answer.read())
 
     async def ask(self, path: str) -> Reply:
@@ -83,6 +89,13 @@ class Program:
         found = [json.loads(line) for line in self.lines if line.startswith("{")]
         return [event for event in found if event["event"] == name]
 
+    async def completed(self) -> dict[str, Any]:
+        """What the log says of the last call; its line comes after the answer."""
+        while len(found := self.events("call.completed")) < self.calls:
+            self._more.clear()
+            await self._more.wait()
+        return found[-1]
+
     async def ended(self) -> int:
         code = await self.process.wait()
         if self.reader is not None:
@@ -94,6 +107,7 @@ class Program:
         async for line in self.process.stdout:
             text = line.decode().rstrip("\n")
             self.lines.append(text)
+            self._more.set()
             if '"sidecar.listening"' in text:
                 event = json.loads(text)
                 self.url, self.admin = event["address"], event["admin"]
