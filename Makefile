@@ -16,7 +16,7 @@ demo: $(VENV)/runtime ## a Breeze emulator and a sidecar in front of it; prints 
 
 test: $(VENV)/developer ## all tests, with the coverage of branches
 	@rm -f .coverage .coverage.*
-	$(BIN)/coverage run -m pytest $(ARGS)
+	$(BIN)/coverage run -m pytest -n auto --dist worksteal $(ARGS)
 	@$(BIN)/coverage combine -q
 	@$(BIN)/coverage report
 

@@ -94,7 +94,7 @@ def request_fields(
     if len(_FORBIDDEN.findall(block)) != 2 * (len(lines) - 1):
         raise BadRequest("A field holds a line end or a NUL.")
     content_encoding = b", ".join(noted.get(b"content-encoding", ()))
-    printable = _UNPRINTABLE.sub("?", request_id[:128].decode("latin-1"))
+    printable = _UNPRINTABLE.sub("?", request_id.decode("latin-1"))
     return RequestFields(block + b"\r\n", printable, content_encoding.decode("latin-1").strip().lower())
 
 

@@ -31,6 +31,8 @@ from breeze_sidecar.telemetry.metrics import Metrics
 from breeze_sidecar.telemetry.redaction import Redactor
 
 _SERVER_ERROR = 500
+#: Characters of a caller's X-Request-Id that are logged.
+_LONGEST_ID = 128
 
 
 @dataclass(slots=True)
@@ -147,7 +149,8 @@ class Handler:
         prepared = request_fields(
             request.raw_headers, host=self._host, body_length=len(body), new_request_id=_new_request_id
         )
-        told.request_id = prepared.request_id
+        # Cleaned before it is cut: half a token would not be known for one.
+        told.request_id = self._redactor.clean(prepared.request_id)[:_LONGEST_ID]
         told.operation = self._metrics.operation(label(body))
         coding = prepared.content_encoding
         return Call(request.raw_path, prepared.block, body, coding, steady=may_mutate(body, coding))

@@ -48,7 +48,7 @@ def configure(level: str, fmt: str, redactor: Redactor, stream: BinaryIO | None 
     console = fmt == "console" or (fmt == "auto" and out.isatty())
 
     def render(_logger: WrappedLogger, level_name: str, event: EventDict) -> bytes:
-        line = (_console if console else _json)(level_name, event)
+        line = (_console if console else _json)(level_name, _bounded(event, redactor))
         return redactor.clean_bytes(line)
 
     log = structlog.wrap_logger(
@@ -87,27 +87,29 @@ class _FromLibraries(logging.Handler):
 
 def _json(level: str, event: EventDict) -> bytes:
     facts = {"timestamp": datetime.now(UTC), "level": level, "event": event.pop("event")}
-    facts.update(_bounded(event))
+    facts.update(event)
     return orjson.dumps(facts, default=repr, option=orjson.OPT_UTC_Z | orjson.OPT_NON_STR_KEYS)
 
 
 def _console(level: str, event: EventDict) -> bytes:
     now = f"{datetime.now():%H:%M:%S}"  # noqa: DTZ005 # the reader's own clock
     name = event.pop("event")
-    facts = _bounded(event)
-    trace = facts.pop("traceback", "")
-    pairs = " ".join(f"{key}={_plain(value)}" for key, value in facts.items() if value is not None)
+    trace = event.pop("traceback", "")
+    pairs = " ".join(f"{key}={_plain(value)}" for key, value in event.items() if value is not None)
     lines = "".join(f"\n    {_plain(line)}" for line in str(trace).splitlines())
     return f"{now} {level:<7} {name:<20} {pairs}{lines}".encode("utf-8", "replace")
 
 
-def _bounded(event: EventDict) -> EventDict:
-    """The key-values, long texts cut; an exception becomes its traceback, without locals."""
+def _bounded(event: EventDict, redactor: Redactor) -> EventDict:
+    """The event with long texts cut, cleaned first as half a secret would not be known for one.
+
+    An exception becomes its traceback, without locals.
+    """
     if (error := event.pop("exc_info", None)) is not None:
-        event["traceback"] = "".join(traceback.format_exception(error))[-_LONGEST_TRACEBACK:]
+        event["traceback"] = redactor.clean("".join(traceback.format_exception(error)))[-_LONGEST_TRACEBACK:]
     for key, value in event.items():
         if value.__class__ is str and len(value) > _LONGEST and key != "traceback":
-            event[key] = value[:_LONGEST] + "…"
+            event[key] = redactor.clean(value)[:_LONGEST] + "…"
     return event
 
 

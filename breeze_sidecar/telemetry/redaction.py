@@ -13,7 +13,7 @@ _REMEMBERED = 64
 _SHORTEST = 4
 _PATTERNS = (
     r"(?<=Bearer )[A-Za-z0-9\-._~+/=]+",
-    r"eyJ[A-Za-z0-9_-]{4,}\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]*",
+    r"eyJ[A-Za-z0-9_-]{4,}(?:\.[A-Za-z0-9_-]*){0,2}",
     r'(?<="client_secret": ")[^"]+',
     r'(?<="client_secret":")[^"]+',
 )
