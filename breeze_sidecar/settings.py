@@ -203,8 +203,8 @@ def load(
     for variable, value in given.items():
         if variable not in known:
             if not _SERVICE_LINK.fullmatch(variable):
-                near = difflib.get_close_matches(variable, known, 1)
-                hint = f"; did you mean {near[0]}?" if near else ""
+                near = difflib.get_close_matches(variable.removeprefix(PREFIX).lower(), Settings.model_fields, 1)
+                hint = f"; did you mean {PREFIX}{near[0].upper()}?" if near else ""
                 warnings.append(f"{variable} is not a setting of breeze-sidecar and is ignored{hint}")
         elif known[variable] in {"port", "admin_port"} and value.startswith("tcp://"):
             warnings.append(

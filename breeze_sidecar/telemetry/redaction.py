@@ -34,7 +34,10 @@ class Redactor:
             secret: as it is sent.
             keep: for ever, as the client's secret; tokens make room for newer ones.
         """
-        if len(secret) < _SHORTEST or secret in self._kept or (not keep and secret in self._recent):
+        if len(secret) < _SHORTEST or secret in self._kept:
+            return
+        if not keep and secret in self._recent:
+            self._recent.move_to_end(secret)
             return
         if keep:
             self._kept.add(secret)

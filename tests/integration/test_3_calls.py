@@ -84,9 +84,17 @@ async def test_3_2_an_allowed_page_may_call_after_a_preflight(sidecar: Start) ->
     "sent",
     [
         pytest.param(b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", id="TLS"),
-        pytest.param(b"POST /graphql HTTP/1.1\r\nHost: localhost\r\nX: " + b"secret" * 9000 + b"\r\n\r\n", id="oversized"),
-        pytest.param(b"POST /graphql HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", id="two framings"),
-        pytest.param(b"POST /graphql HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n", id="a bad chunk"),
+        pytest.param(
+            b"POST /graphql HTTP/1.1\r\nHost: localhost\r\nX: " + b"secret" * 9000 + b"\r\n\r\n", id="oversized"
+        ),
+        pytest.param(
+            b"POST /graphql HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+            id="two framings",
+        ),
+        pytest.param(
+            b"POST /graphql HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
+            id="a bad chunk",
+        ),
     ],
 )
 async def test_3_2_what_is_not_http_gets_a_400_that_echoes_nothing(sidecar: Start, sent: bytes) -> None:
@@ -337,7 +345,9 @@ async def test_3_8_a_longer_429_is_passed_on_with_retry_after(sidecar: Start, em
 async def test_3_9_own_answers_are_graphql_request_errors(sidecar: Start, emulator: Emulator) -> None:
     program = await sidecar()
     reply = await program.post(BODY, "/elsewhere")
-    assert reply.json == {"errors": [{"message": "Only POST /graphql is served.", "extensions": {"code": "SIDECAR_NOT_FOUND"}}]}
+    assert reply.json == {
+        "errors": [{"message": "Only POST /graphql is served.", "extensions": {"code": "SIDECAR_NOT_FOUND"}}]
+    }
     assert reply.fields["Content-Type"] == "application/json; charset=utf-8"
 
 

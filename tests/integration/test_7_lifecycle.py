@@ -54,7 +54,10 @@ async def test_7_during_the_delay_new_connections_are_served_and_readyz_says_sto
         await program._more.wait()
     ready = await program.ask("/readyz")
     assert (ready.status, ready.body) == (503, b"stopping\n")
-    async with aiohttp.ClientSession() as other, other.post(f"{program.url}/graphql", json={"query": "{ Me { _id } }"}) as answer:
+    async with (
+        aiohttp.ClientSession() as other,
+        other.post(f"{program.url}/graphql", json={"query": "{ Me { _id } }"}) as answer,
+    ):
         assert answer.status == 200
     assert await program.ended() == 0
 
