@@ -3,9 +3,11 @@
 import asyncio
 import gzip
 import json
+from contextlib import suppress
 from io import BytesIO
 from itertools import product
 
+import aiohttp
 import pytest
 from support.program import ORDER, QUERY, Start, fault
 
@@ -260,12 +262,8 @@ async def test_3_6_no_fault_makes_two_orders_of_one(
 ) -> None:
     program = await sidecar()
     fault(emulator, **fields, times=1)
-    try:
+    with suppress(OSError, aiohttp.ClientError):  # a body that breaks off breaks the caller's connection, too
         await program.call(ORDER)
-    except OSError:
-        pass  # a body that breaks off breaks the caller's connection, too
-    except Exception as error:
-        assert type(error).__module__.startswith("aiohttp"), error  # noqa: PT017 # aiohttp's many names for the same
     assert len(emulator.state.orders) == orders
 
 

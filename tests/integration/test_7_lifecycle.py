@@ -17,7 +17,7 @@ async def in_flight(program: Program, emulator: Emulator) -> "asyncio.Task[objec
     call = asyncio.get_running_loop().create_task(program.call())
     while not emulator.state.faults.waiting:
         await asyncio.wait([call], timeout=0.01)
-    return call  # type: ignore[return-value] # its Reply is an object
+    return call
 
 
 async def test_7_a_call_in_flight_at_sigterm_gets_its_answer_whole(sidecar: Start, emulator: Emulator) -> None:

@@ -67,12 +67,12 @@ MATRIX = [
         "BASE_URL",
         "https://breeze.example/graphql",
         "BREEZE_BASE_URL: must end after the host and port: the sidecar adds /graphql and /oauth/token itself",
-    ),  # noqa: E501 # one message
+    ),  # one message
     (
         "BASE_URL",
         "http://breeze.example",
         "BREEZE_BASE_URL: must be https, for tokens would travel readable; BREEZE_ALLOW_INSECURE_UPSTREAM=true allows http all the same",
-    ),  # noqa: E501 # one message
+    ),  # one message
     ("HOST", "http://here", "BREEZE_HOST: must be an IP address or host name"),
     ("ADMIN_HOST", "a b", "BREEZE_ADMIN_HOST: must be an IP address or host name"),
     ("PORT", "http", "BREEZE_PORT: must be a whole number, at least 0 and at most 65535"),
@@ -107,19 +107,19 @@ MATRIX = [
         "ALLOWED_ORIGINS",
         "app.example",
         "BREEZE_ALLOWED_ORIGINS: must be origins such as https://app.example:8443, separated by commas",
-    ),  # noqa: E501 # one message
+    ),  # one message
     (
         "ALLOWED_ORIGINS",
         "https://app.example/",
         "BREEZE_ALLOWED_ORIGINS: must be origins such as https://app.example:8443, separated by commas",
-    ),  # noqa: E501 # one message
+    ),  # one message
     ("REQUIRED_HEADER", "X-Breeze-Request", f"BREEZE_REQUIRED_HEADER: {A_FIELD}"),
     ("REQUIRED_HEADER", "a b: c", f"BREEZE_REQUIRED_HEADER: {A_FIELD}"),
     (
         "REQUIRED_HEADER",
         "Host: here",
         "BREEZE_REQUIRED_HEADER: must be a field of your own, such as X-Breeze-Request: this one has a meaning in HTTP",
-    ),  # noqa: E501 # one message
+    ),  # one message
     ("REFRESH_MARGIN", "-1", "BREEZE_REFRESH_MARGIN: must be a number of seconds, at least 0 and at most 86400"),
     ("CONNECT_TIMEOUT", "0", "BREEZE_CONNECT_TIMEOUT: must be a number of seconds, more than 0 and at most 600"),
     ("UPSTREAM_TIMEOUT", "nan", "BREEZE_UPSTREAM_TIMEOUT: must be a number of seconds, more than 0 and at most 3600"),
