@@ -104,7 +104,7 @@ def application(state: State, clock: Callable[[], float]) -> web.Application:
     app = web.Application(client_max_size=_LARGEST)
     app.router.add_post("/oauth/token", token)
     app.router.add_post("/graphql", graphql)
-    add_routes(app, state)
+    add_routes(app, state, clock)
     return app
 
 

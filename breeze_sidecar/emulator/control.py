@@ -1,7 +1,6 @@
 """The control endpoint, /_emulator: what an application's tests look at and change at run time."""
 
 import json
-import time
 from collections.abc import Awaitable, Callable
 
 from aiohttp import web
@@ -13,7 +12,7 @@ from breeze_sidecar.emulator.state import State
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
-def add_routes(app: web.Application, state: State) -> None:
+def add_routes(app: web.Application, state: State, clock: Callable[[], float]) -> None:
     """Put the control endpoint into the emulator's application."""
 
     async def show(_: web.Request) -> web.Response:
@@ -40,7 +39,7 @@ def add_routes(app: web.Application, state: State) -> None:
         secret = given.get("client_secret") if isinstance(given, dict) else None
         if secret is not None and not (isinstance(secret, str) and secret):
             raise ValueError("client_secret must be a text")
-        return web.json_response({"client_secret": state.rotate(secret, time.time())})
+        return web.json_response({"client_secret": state.rotate(secret, clock())})
 
     async def reset(_: web.Request) -> web.Response:
         state.reset()
