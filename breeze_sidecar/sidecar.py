@@ -36,8 +36,8 @@ from breeze_sidecar.token.caches import MemoryCache
 from breeze_sidecar.token.client import TokenClient
 from breeze_sidecar.token.source import TokenSource
 
-#: Seconds that connections get to close after the last call.
-_CLOSING = 2.0
+#: Seconds that connections get to close after the last call, and after the grace when calls are cut off.
+_CLOSING, _CUTTING_OFF = 2.0, 0.05
 
 
 def serve(settings: Settings, warnings: list[str]) -> int:
@@ -91,6 +91,7 @@ class Sidecar:
         self._stopping = False
         self._stack = AsyncExitStack()
         self._site: web.BaseSite | None = None
+        self._server: Server | None = None
         #: Where callers connect, once listening.
         self.address = ""
         #: Where the admin port is, once listening.
@@ -130,6 +131,9 @@ class Sidecar:
             async with asyncio.timeout(self._settings.shutdown_grace):
                 await self._gate.empty()
         cut_off = self._gate.in_flight
+        if cut_off and self._server is not None:
+            # Otherwise aiohttp would give each its own shutdown_timeout, twice, beyond the grace.
+            await self._server.shutdown(_CUTTING_OFF)
         self._log.info("sidecar.stopped", calls_cut_off=cut_off)
         return cut_off == 0
 
@@ -202,7 +206,7 @@ class Sidecar:
 
     async def _listen(self, handler: Handler) -> None:
         settings = self._settings
-        server = Server(
+        server = self._server = Server(
             handler,
             lambda request: own_answer(request, BadRequest("This is not an HTTP request."), self._redactor, close=True),
         )
