@@ -120,7 +120,9 @@ Start = Callable[..., Awaitable[Program]]
 
 
 def environment(emulator: Emulator | None, settings: dict[str, str]) -> dict[str, str]:
-    own = {k: v for k, v in os.environ.items() if not k.startswith("BREEZE_") and "proxy" not in k.lower()}
+    # With bytecode: a process that may not keep it compiles all that it imports, at each start.
+    others = ("BREEZE_", "PYTHONDONTWRITEBYTECODE")
+    own = {k: v for k, v in os.environ.items() if not k.startswith(others) and "proxy" not in k.lower()}
     defaults = {"BREEZE_PORT": "0", "BREEZE_ADMIN_PORT": "0", "BREEZE_LOG_LEVEL": "debug", "BREEZE_LOG_FORMAT": "json"}
     if emulator is not None:
         defaults |= {
