@@ -148,9 +148,9 @@ def latency(port: int, calls: int) -> float:
     return statistics.median(taken)
 
 
-def load(port: int, script: Path, seconds: float) -> int:
+def load(port: int, script: Path, seconds: int) -> int:
     """How many calls wrk gets through."""
-    command = ["wrk", "-t1", "-c32", f"-d{seconds:g}s", "-s", str(script), f"http://127.0.0.1:{port}/graphql"]
+    command = ["wrk", "-t1", "-c32", f"-d{seconds}s", "-s", str(script), f"http://127.0.0.1:{port}/graphql"]
     output = subprocess.run(pinned(1, command), capture_output=True, text=True, check=True).stdout
     if "Non-2xx" in output:
         raise SystemExit(f"calls failed under load:\n{output}")
@@ -191,7 +191,7 @@ def peers(upstream: int, directory: Path) -> list[Peer]:
     return found
 
 
-def measure(found: list[Peer], upstream: int, directory: Path, rounds: int, seconds: float) -> list[float]:
+def measure(found: list[Peer], upstream: int, directory: Path, rounds: int, seconds: int) -> list[float]:
     """Measure all, round by round; the medians of the direct calls."""
     script = directory / "wrk.lua"
     script.write_text(WRK.format(body=BODY))
@@ -236,7 +236,7 @@ def healthcheck() -> float:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--seconds", type=float, default=3.0, help="of load in each round")
+    parser.add_argument("--seconds", type=int, default=3, help="of load in each round")
     options = parser.parse_args()
     for program in ("wrk", "nginx"):
         if shutil.which(program) is None:

@@ -1,7 +1,7 @@
 """The shell around one call: read, admit, exchange, write, tell."""
 
 import asyncio
-import uuid
+import os
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any, cast
@@ -230,7 +230,7 @@ class Handler:
 
 
 def _new_request_id() -> str:
-    return uuid.uuid4().hex
+    return os.urandom(16).hex()
 
 
 class Connection(RequestHandler):

@@ -8,7 +8,7 @@ from urllib.parse import quote
 
 MASK = "[redacted]"
 #: Tokens that are remembered; older ones have expired.
-_REMEMBERED = 64
+_REMEMBERED = 16
 #: Characters; a shorter secret would be found in every word.
 _SHORTEST = 4
 _PATTERNS = (
@@ -17,6 +17,8 @@ _PATTERNS = (
     r'(?<="client_secret": ")[^"]+',
     r'(?<="client_secret":")[^"]+',
 )
+#: What a line that matches one of the patterns holds; looking for a text takes a hundredth of looking for a pattern.
+_SIGNS = ("Bearer ", "eyJ", '"client_secret"')
 
 
 class Redactor:
@@ -49,18 +51,26 @@ class Redactor:
 
     def clean(self, text: str) -> str:
         """The text with each secret masked."""
-        return self._pattern.sub(MASK, text)
+        for sign in self._signs:
+            if sign in text:
+                return self._pattern.sub(MASK, text)
+        return text
 
     def clean_bytes(self, line: bytes) -> bytes:
         """The same for bytes."""
-        return self._pattern_of_bytes.sub(MASK.encode(), line)
+        for sign in self._signs_of_bytes:
+            if sign in line:
+                return self._pattern_of_bytes.sub(MASK.encode(), line)
+        return line
 
     def _compile(self) -> None:
         forms = {form for secret in (*self._kept, *self._recent) for form in _forms(secret)}
-        longest_first = sorted((re.escape(form) for form in forms), key=len, reverse=True)
-        pattern = "|".join((*longest_first, *_PATTERNS))
+        longest_first = sorted(forms, key=len, reverse=True)
+        pattern = "|".join((*map(re.escape, longest_first), *_PATTERNS))
         self._pattern = re.compile(pattern)
         self._pattern_of_bytes = re.compile(pattern.encode())
+        self._signs = (*_SIGNS, *longest_first)
+        self._signs_of_bytes = tuple(sign.encode() for sign in self._signs)
 
 
 def _forms(secret: str) -> set[str]:

@@ -47,13 +47,13 @@ def test_old_tokens_make_room_and_the_secret_stays() -> None:
     redactor = Redactor()
     redactor.add("the-secret", keep=True)
     redactor.add("often-used")
-    for n in range(63):
+    for n in range(15):
         redactor.add(f"token-number-{n}")
         redactor.add("often-used")
-    redactor.add("token-number-63")
+    redactor.add("token-number-15")
     assert redactor.clean("the-secret often-used") == f"{MASK} {MASK}"
     assert redactor.clean("token-number-0.") == "token-number-0."
-    assert redactor.clean("token-number-63.") == f"{MASK}."
+    assert redactor.clean("token-number-15.") == f"{MASK}."
 
 
 def test_a_secret_that_would_be_found_in_every_word_is_not_looked_for() -> None:
