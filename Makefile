@@ -36,8 +36,11 @@ format: $(VENV)/developer ## format, and repair what the linter can
 clients: $(VENV)/runtime ## a real curl, Node fetch and Java HttpClient through the sidecar, over a token expiry
 	$(BIN)/python examples/clients.py
 
-bench: $(VENV)/runtime ## the sidecar beside a plain aiohttp proxy, nginx and mitmproxy, in one interleaved run
-	$(BIN)/python benchmarks/compare.py
+bench: ## the sidecar beside a plain aiohttp proxy, nginx and mitmproxy, in one interleaved run
+	$(PYTHON) -m venv .venv-bench
+	.venv-bench/bin/python -m pip install -q --disable-pip-version-check --upgrade "pip>=25.1"
+	.venv-bench/bin/python -m pip install -q --disable-pip-version-check -e . --group bench
+	.venv-bench/bin/python benchmarks/compare.py $(ARGS)
 
 lowest: ## the tests on the oldest dependencies that pyproject.toml allows
 	$(PYTHON) -m venv .venv-lowest

@@ -256,9 +256,8 @@ def main() -> None:
 
 
 def report(found: list[Peer], direct: float) -> None:
-    print(
-        "| POST /graphql | calls/s | CPU per call, µs | of the plain proxy | added p50, µs | RSS idle / after, MiB (calls) | start, ms |"
-    )
+    print("| POST /graphql | calls/s | CPU per call, µs | of the plain proxy | added p50, µs ", end="")
+    print("| RSS idle / after, MiB (calls) | start, ms |")
     print("|---|---|---|---|---|---|---|")
     plain = statistics.median(found[1].cpu_us)
     for peer in found:
