@@ -1,15 +1,11 @@
 """The composition root: builds everything, listens, and stops in the right order."""
 
 import asyncio
-import errno
 import os
 import signal
-import socket
 import ssl
-import stat
 from collections.abc import Callable
 from contextlib import AsyncExitStack, suppress
-from pathlib import Path
 from typing import Self
 
 import aiohttp
@@ -19,7 +15,8 @@ from structlog.typing import FilteringBoundLogger
 from breeze_sidecar import __version__
 from breeze_sidecar.admin.app import application
 from breeze_sidecar.clock import SystemClock
-from breeze_sidecar.errors import BadRequest, ConfigurationError
+from breeze_sidecar.errors import BadRequest
+from breeze_sidecar.listening import authority, bind, unix_socket
 from breeze_sidecar.proxy.admission import Rules
 from breeze_sidecar.proxy.connections import Pool
 from breeze_sidecar.proxy.exchange import Exchange
@@ -214,14 +211,14 @@ class Sidecar:
         await runner.setup()
         self._stack.push_async_callback(runner.cleanup)
         if settings.uds is not None:
-            self._site = web.SockSite(runner, _unix_socket(settings.uds), backlog=1024)
+            self._site = web.SockSite(runner, unix_socket(settings.uds), backlog=1024)
             self._stack.callback(settings.uds.unlink, missing_ok=True)
             await self._site.start()
             self.address = f"unix:{settings.uds}"
             return
         self._site = web.TCPSite(runner, settings.host, settings.port, backlog=1024)
-        await _bind(self._site, "PORT", settings.host, settings.port)
-        self.address = f"http://{_authority(runner)}"
+        await bind(self._site, "PORT", settings.host, settings.port)
+        self.address = f"http://{authority(runner)}"
 
     async def _listen_admin(self, tokens: TokenSource, metrics: Metrics) -> None:
         settings = self._settings
@@ -252,8 +249,8 @@ class Sidecar:
         await runner.setup()
         self._stack.push_async_callback(runner.cleanup)
         site = web.TCPSite(runner, settings.admin_host, settings.admin_port)
-        await _bind(site, "ADMIN_PORT", settings.admin_host, settings.admin_port)
-        self.admin_address = f"http://{_authority(runner)}"
+        await bind(site, "ADMIN_PORT", settings.admin_host, settings.admin_port)
+        self.admin_address = f"http://{authority(runner)}"
 
 
 def tls_context(settings: Settings) -> ssl.SSLContext | None:
@@ -290,62 +287,3 @@ def token_client(
         seen=redactor.add,
         proxy=proxy,
     )
-
-
-async def _bind(site: web.BaseSite, variable: str, host: str, port: int) -> None:
-    try:
-        await site.start()
-    except OSError as error:
-        if error.errno == errno.EADDRINUSE:
-            what = f"port {port} on {host} is in use; stop what uses it, or choose another one (0 picks a free one)"
-        elif error.errno == errno.EACCES:
-            what = f"port {port} may not be bound by this user; choose one above 1023"
-        else:
-            reason = os.strerror(error.errno) if error.errno and error.errno > 0 else "the name is not known"
-            what = (
-                f"{host}:{port} cannot be bound: {reason}; BREEZE_{variable.replace('PORT', 'HOST')} names the address"
-            )
-        raise ConfigurationError([f"BREEZE_{variable}: {what}"]) from None
-
-
-def _authority(runner: web.BaseRunner) -> str:
-    host, port = runner.addresses[0][:2]
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-
-
-def _unix_socket(path: Path) -> socket.socket:
-    """A listening socket that only this user may connect to; one that a dead process left behind is replaced."""
-    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    try:
-        if _is_socket(path):
-            _refuse_if_in_use(path)
-            path.unlink()
-        before = os.umask(0o177)  # the mode is right from the first moment on
-        try:
-            listener.bind(str(path))
-        finally:
-            os.umask(before)
-    except OSError as error:
-        listener.close()
-        what = "exists and is no socket" if error.errno == errno.EADDRINUSE else error.strerror
-        raise ConfigurationError([f"BREEZE_UDS: {path}: {what}; choose another path"]) from None
-    except BaseException:
-        listener.close()
-        raise
-    return listener
-
-
-def _refuse_if_in_use(path: Path) -> None:
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
-        try:
-            probe.connect(str(path))
-        except ConnectionRefusedError:
-            return
-    raise ConfigurationError([f"BREEZE_UDS: {path} is in use by another process; choose another path"])
-
-
-def _is_socket(path: Path) -> bool:
-    try:
-        return stat.S_ISSOCK(path.stat().st_mode)
-    except FileNotFoundError:
-        return False
