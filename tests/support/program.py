@@ -148,11 +148,17 @@ def fault(emulator: Emulator, **fields: object) -> None:
 async def sidecar(emulator: Emulator, tmp_path: Path) -> AsyncIterator[Start]:
     programs: list[Program] = []
 
-    async def begin(*arguments: str, listens: bool = True, warm: bool = True, **settings: str) -> Program:
+    async def begin(
+        *arguments: str,
+        listens: bool = True,
+        warm: bool = True,
+        proxies: dict[str, str] | None = None,
+        **settings: str,
+    ) -> Program:
         process = await asyncio.create_subprocess_exec(
             COMMAND,
             *(arguments or ("serve",)),
-            env=environment(emulator, settings),
+            env=environment(emulator, settings) | (proxies or {}),
             cwd=tmp_path,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.STDOUT,
