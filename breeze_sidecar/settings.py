@@ -11,6 +11,7 @@ import re
 import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
@@ -28,6 +29,8 @@ PREFIX = "BREEZE_"
 ENVIRONMENTS = {"test": "https://system.upnxt.no", "production": "https://system.idportal.no"}
 #: Bytes of a Unix socket's path that every platform takes.
 _LONGEST_PATH = 103
+#: What the caches need; extras, for not everyone needs them.
+_PACKAGES = {"file": ("cryptography",), "redis": ("cryptography", "redis")}
 #: What Kubernetes injects beside a Service named breeze.
 _SERVICE_LINK = re.compile(r"BREEZE_(SERVICE_(HOST|PORT(_\w+)?)|PORT_\d+_(TCP|UDP)(_\w+)?)")
 
@@ -60,7 +63,7 @@ class Settings(BaseSettings):
         None, description="a field that each call must bear"
     )
     token_cache: Annotated[str, BeforeValidator(values.cache)] = Field(
-        "memory://", description="where the token is kept"
+        "memory://", description="where the token is kept", repr=False
     )
     refresh_margin: float = Field(300, ge=0, le=86400, description="refresh this long before expiry")
     connect_timeout: float = Field(5, gt=0, le=600, description="for a connection to Breeze")
@@ -94,7 +97,12 @@ class Settings(BaseSettings):
 
     def problems(self) -> list[str]:
         """What does not fit together, or not with this machine: one line each."""
-        return [*self._secret_problems(), *self._upstream_problems(), *self._listen_problems()]
+        return [
+            *self._secret_problems(),
+            *self._upstream_problems(),
+            *self._listen_problems(),
+            *self._cache_problems(),
+        ]
 
     def read_secret(self) -> str:
         """The client secret, from its file as it is now.
@@ -171,6 +179,14 @@ class Settings(BaseSettings):
             problems.append(f"BREEZE_UDS: the directory {self.uds.parent} does not exist")
         return problems
 
+    def _cache_problems(self) -> list[str]:
+        scheme = urlsplit(self.token_cache).scheme.removesuffix("s")
+        missing = [name for name in _PACKAGES.get(scheme, ()) if find_spec(name) is None]
+        if not missing:
+            return []
+        named, extra = " and ".join(missing), f"breeze-sidecar[{scheme}]"
+        return [f"BREEZE_TOKEN_CACHE: {scheme} needs the package {named}; pip install '{extra}' brings it"]
+
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
@@ -213,7 +229,10 @@ def load(
             )
         else:
             fields[known[variable]] = value
-    fields |= {name: value for name, value in (flags or {}).items() if value}
+    given_flags = {name: value for name, value in (flags or {}).items() if value}
+    if "@" in given_flags.get("token_cache", ""):
+        problems.append("BREEZE_TOKEN_CACHE: a password must not stand in a flag, which the process list shows")
+    fields |= given_flags
     settings = _validated(fields, problems)
     if problems:
         raise ConfigurationError(problems)

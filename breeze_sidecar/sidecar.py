@@ -7,6 +7,7 @@ import ssl
 from collections.abc import Callable
 from contextlib import AsyncExitStack, suppress
 from typing import Self
+from urllib.parse import unquote, urlsplit
 
 import aiohttp
 from aiohttp import web
@@ -29,7 +30,7 @@ from breeze_sidecar.telemetry import logs
 from breeze_sidecar.telemetry.metrics import Metrics
 from breeze_sidecar.telemetry.redaction import Redactor
 from breeze_sidecar.telemetry.witness import TokenWitness
-from breeze_sidecar.token.caches import MemoryCache
+from breeze_sidecar.token.caches import open_cache
 from breeze_sidecar.token.client import TokenClient
 from breeze_sidecar.token.source import TokenSource
 
@@ -142,7 +143,7 @@ class Sidecar:
         tasks = Tasks(lambda name, error: log.error("task.failed", task=name, exc_info=error))
         self._stack.push_async_callback(tasks.close)
 
-        tokens = await self._token_source(tls, proxy, metrics)
+        tokens = await self._token_source(tls, proxy, metrics, tasks)
         pool = Pool(
             settings.base_url,
             tls=tls,
@@ -188,18 +189,36 @@ class Sidecar:
             version=__version__,
         )
 
-    async def _token_source(self, tls: ssl.SSLContext | None, proxy: str | None, metrics: Metrics) -> TokenSource:
-        session = token_session(self._settings, tls)
+    async def _token_source(
+        self, tls: ssl.SSLContext | None, proxy: str | None, metrics: Metrics, tasks: Tasks
+    ) -> TokenSource:
+        settings = self._settings
+        session = token_session(settings, tls)
         self._stack.push_async_callback(session.close)
-        client = token_client(self._settings, session, proxy, self._redactor)
-        return TokenSource(
+        client = token_client(settings, session, proxy, self._redactor)
+        witness = TokenWitness(self._log, metrics)
+        if (password := urlsplit(settings.token_cache).password) is not None:
+            self._redactor.add(unquote(password), keep=True)
+        cache = open_cache(
+            settings.token_cache,
+            base_url=settings.base_url,
+            client_id=settings.client_id,
+            read_secret=settings.read_secret,
+            ca_file=settings.ca_file,
+            clock=self._clock,
+            tasks=tasks,
+            witness=witness,
+        )
+        tokens = TokenSource(
             client.request,
             secret_changed=client.secret_changed,
-            cache=MemoryCache(),
+            cache=cache,
             clock=self._clock,
-            margin=self._settings.refresh_margin,
-            witness=TokenWitness(self._log, metrics),
+            margin=settings.refresh_margin,
+            witness=witness,
         )
+        metrics.token_requests_of_last_hour(tokens.requests_last_hour)
+        return tokens
 
     async def _listen(self, handler: Handler) -> None:
         settings = self._settings

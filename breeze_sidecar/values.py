@@ -103,10 +103,23 @@ def address(text: str) -> str:
 
 
 def cache(text: str) -> str:
-    """Where the token is kept."""
-    if text != "memory://":
-        raise ValueError("must be memory://; this version has no other cache")
-    return text
+    """Where the token is kept: memory://, file:///path, redis:// or rediss://."""
+    wrong = ValueError("must be memory://, file:///path, redis://host:port/db or rediss://host:port/db")
+    try:
+        parts = urlsplit(text)
+        port = parts.port
+    except ValueError:
+        raise wrong from None
+    if parts.query or parts.fragment or not text.isprintable():
+        raise wrong
+    if text == "memory://":
+        return text
+    if parts.scheme == "file" and not parts.netloc and not parts.path.endswith("/") and parts.path.startswith("/"):
+        return text
+    served = parts.scheme in {"redis", "rediss"} and parts.hostname and port != 0
+    if served and re.fullmatch(r"(/\d{0,5})?", parts.path, re.ASCII):
+        return text
+    raise wrong
 
 
 def _split(text: str) -> tuple[str, ...]:

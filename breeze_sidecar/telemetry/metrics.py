@@ -1,5 +1,7 @@
 """What Prometheus may know. Children are bound once, because labels() costs more than counting."""
 
+from collections.abc import Callable
+
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
@@ -44,6 +46,15 @@ class Metrics:
         self._token_expiry = Gauge(
             "breeze_sidecar_token_expiry_timestamp_seconds", "When the held token expires.", registry=registry
         )
+        self._token_requests_last_hour = Gauge(
+            "breeze_sidecar_token_requests_last_hour",
+            "Token requests within the last hour, of all who share the cache.",
+            registry=registry,
+        )
+        self._cache_up = Gauge(
+            "breeze_sidecar_token_cache_up", "Whether the token cache works; 0: memory only.", registry=registry
+        )
+        self._cache_up.set(1)
         self._replays = Counter(
             "breeze_sidecar_replays",
             "Calls refused for their token, by what became of them.",
@@ -93,6 +104,14 @@ class Metrics:
     def token_expires(self, at: float | None) -> None:
         """The held token's end, Unix time; None for no token."""
         self._token_expiry.set(0 if at is None else at)
+
+    def token_requests_of_last_hour(self, count: Callable[[], int]) -> None:
+        """What to ask for the token requests of the last hour."""
+        self._token_requests_last_hour.set_function(count)
+
+    def cache_up(self, *, up: bool) -> None:
+        """Whether the token cache works."""
+        self._cache_up.set(up)
 
     def replayed(self, outcome: str) -> None:
         """A call was refused for its token, and replayed or not."""

@@ -55,3 +55,25 @@ class TokenWitness:
     def holds(self, expires_at: float | None) -> None:
         """A token is held until then, Unix time."""
         self._metrics.token_expires(expires_at)
+
+    def adopted(self, lifetime: float) -> None:
+        """A token came from the cache, with this many seconds left."""
+        self._log.info("token.adopted", expires_in=round(lifetime))
+
+    def budget_low(self, spent: int) -> None:
+        """So many token requests of all left within the last hour."""
+        self._log.warning("token.budget_low", requests_last_hour=spent, limit=100)
+
+    def cache_failed(self, reason: str) -> None:
+        """The cache is in trouble; the token is kept in memory meanwhile."""
+        self._metrics.cache_up(up=False)
+        self._log.warning("cache.failed", reason=reason)
+
+    def cache_recovered(self) -> None:
+        """The cache works again."""
+        self._metrics.cache_up(up=True)
+        self._log.info("cache.recovered")
+
+    def cache_ignored(self, reason: str) -> None:
+        """What the cache holds cannot be used, and counts as absent."""
+        self._log.warning("cache.ignored", reason=reason)

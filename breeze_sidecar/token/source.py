@@ -13,7 +13,7 @@ from breeze_sidecar.errors import CredentialsRejected, SidecarError, TokenUnavai
 from breeze_sidecar.token.access_token import AccessToken, Grant, issue, repeat
 from breeze_sidecar.token.backoff import Kind, TokenRequestFailed, bound, cool_down
 from breeze_sidecar.token.budget import Budget
-from breeze_sidecar.token.caches import Cache, Entry
+from breeze_sidecar.token.caches import Cache, Entry, Kept, Pause
 
 #: Seconds that a caller waits for a token at most.
 PATIENCE = 10.0
@@ -21,6 +21,10 @@ PATIENCE = 10.0
 GLANCE = 60.0
 #: Seconds between looks at the secret's file while its content is rejected.
 SECRET_POLL = 5.0
+#: Seconds between tries to keep a token that a cache in trouble could not keep.
+MENDING = 10.0
+#: Requests of all in an hour from which on a warning says that the budget runs low.
+WARNING = 50
 #: Requests in any hour for tokens rejected in a row, and those that all replacements leave for refreshes.
 REJECTIONS, LEFT_FOR_REFRESHES = 30, 10
 
@@ -32,6 +36,8 @@ class Witness(Protocol):
     def failed(self, failure: TokenRequestFailed, retry_in: float) -> None: ...  # noqa: D102 # as above
     def rejected(self, row: int, cool_down: float) -> None: ...  # noqa: D102 # as above
     def holds(self, expires_at: float | None) -> None: ...  # noqa: D102 # as above; Unix time
+    def adopted(self, lifetime: float) -> None: ...  # noqa: D102 # as above; seconds left
+    def budget_low(self, spent: int) -> None: ...  # noqa: D102 # as above
 
 
 class TokenSource:
@@ -74,6 +80,7 @@ class TokenSource:
         self._row = 0
         self._calm_until = 0.0
         self._budget = Budget()
+        self._warned = False
         self._replacements = Budget(REJECTIONS)
         # Both are made anew for each use; whoever waits holds the old one.
         self._news: asyncio.Future[object] | None = None
@@ -134,6 +141,10 @@ class TokenSource:
         if self._row and self._token is not None and token.value == self._token.value and self._unwanted is None:
             self._row, self._rejected, self._calm_until = 0, None, 0.0
 
+    def requests_last_hour(self) -> int:
+        """Token requests of all who share the cache, as far as they are known here."""
+        return self._budget.spent(self._clock.now())
+
     def unready(self) -> str | None:
         """Why there is no valid token, or None while there is one."""
         token, now = self._token, self._clock.now()
@@ -152,7 +163,7 @@ class TokenSource:
             "state": "none" if token is None else "expired" if not valid else "stale" if token.stale(now) else "fresh",
             "expires_in": round(token.expires_at - now) if token is not None and valid else None,
             "refresh_in": max(0, round(self._next() - now)),
-            "requests_last_hour": self._budget.spent(now),
+            "requests_last_hour": self.requests_last_hour(),
             "rejected_in_a_row": self._row,
             "last_failure": None if self._failure is None else self._failure.message,
         }
@@ -169,7 +180,9 @@ class TokenSource:
             if polling and self._secret_changed():
                 self._not_before = 0.0
                 continue
-            await wait(self._clock, self._nudge, min(pause, SECRET_POLL if polling else GLANCE))
+            glance = SECRET_POLL if polling else MENDING if self._cache.behind else GLANCE
+            if not await wait(self._clock, self._nudge, min(pause, glance)) and self._cache.behind:
+                await self._keep()
 
     def _next(self) -> float:
         """When the next request is due."""
@@ -180,11 +193,9 @@ class TokenSource:
     async def _ask(self) -> None:
         self._asking = True
         try:
-            async with self._cache.turn():
-                if not self._adopt(await self._cache.load()):
+            async with self._cache.turn(self._take) as ours:
+                if ours and self._budget.free_at(self._clock.now()) <= self._clock.now():
                     await self._send()
-        except TokenRequestFailed as failure:
-            self._failed(failure)
         except Exception as error:  # noqa: BLE001 # a defect must not end the token's life; the witness gets its traceback
             crash = TokenRequestFailed(Kind.FAILED, f"the token request failed: {type(error).__name__}")
             crash.__cause__ = error
@@ -197,8 +208,13 @@ class TokenSource:
 
     async def _send(self) -> None:
         asked_at = self._clock.now()
-        self._budget.spend(asked_at)
-        grant = await self._request()
+        self._spend(asked_at)
+        await self._cache.spend(self._clock.wall())
+        try:
+            grant = await self._request()
+        except TokenRequestFailed as failure:
+            await self._cache.hold_off(self._failed(failure))
+            return
         now = self._clock.now()
         held = self._token
         again = held is not None and held.value == grant.value and held.valid(now)
@@ -209,20 +225,50 @@ class TokenSource:
             token = issue(grant, asked_at=asked_at, configured_margin=self._margin, jitter=jitter)
         self._hold(token)
         self._witness.granted(grant.lifetime, again=again)
-        await self._cache.store(Entry(token.value, self._clock.wall() + token.expires_at - now))
+        await self._keep()
 
-    def _adopt(self, entry: Entry | None) -> bool:
-        """Take a token that another one put in the cache, if it is of use."""
-        if entry is None or entry.value in (self._unwanted, self._token and self._token.value):
+    def _spend(self, now: float) -> None:
+        self._budget.spend(now)
+        spent = self._budget.spent(now)
+        if spent < WARNING:
+            self._warned = False
+        elif not self._warned:
+            self._warned = True
+            self._witness.budget_low(spent)
+
+    async def _keep(self) -> None:
+        """Put the held token into the cache, if it is worth it."""
+        token, now = self._token, self._clock.now()
+        if token is not None and token.valid(now) and self._unwanted is None:
+            await self._cache.store(Entry(token.value, self._clock.wall() + token.expires_at - now))
+
+    def _take(self, kept: Kept) -> bool:
+        """Take what others have put into the cache, if it is of use: requests, a token, or a failure to wait after."""
+        now = self._clock.now()
+        shift = now - self._clock.wall()
+        self._budget.share(min(moment + shift, now) for moment in kept.requests)
+        if kept.entry is not None and self._adopt(kept.entry):
+            return True
+        pause = kept.pause
+        if pause is None or pause.until + shift <= now:
+            return False
+        self._failure = TokenRequestFailed(Kind(pause.kind), pause.message)
+        self._failures, self._not_before = pause.row, pause.until + shift
+        return True
+
+    def _adopt(self, entry: Entry) -> bool:
+        """Take a token that another one got, unless it is the one that is to be replaced."""
+        if entry.value == self._unwanted or (self._token is not None and entry.value == self._token.value):
             return False
         now = self._clock.now()
         left = entry.expires_at - self._clock.wall()
         token = issue(
             Grant(entry.value, left), asked_at=now, configured_margin=self._margin, jitter=self._clock.jitter(0, 1)
         )
-        if token.stale(now):
+        if left <= 0 or token.stale(now):
             return False
         self._hold(token)
+        self._witness.adopted(left)
         return True
 
     def _hold(self, token: AccessToken) -> None:
@@ -231,7 +277,8 @@ class TokenSource:
         self._failures, self._not_before = 0, 0.0
         self._witness.holds(self._clock.wall() + token.expires_at - self._clock.now())
 
-    def _failed(self, failure: TokenRequestFailed) -> None:
+    def _failed(self, failure: TokenRequestFailed) -> Pause:
+        """Wait after a failure; what others are to know of it."""
         same = self._failure is not None and (self._failure.kind is Kind.CREDENTIALS) is (
             failure.kind is Kind.CREDENTIALS
         )
@@ -239,6 +286,7 @@ class TokenSource:
         pause = self._clock.jitter(*bound(failure, self._failures))
         self._not_before = self._clock.now() + pause
         self._witness.failed(failure, pause)
+        return Pause(self._clock.wall() + pause, failure.kind.value, failure.message, self._failures)
 
     def _usable(self) -> AccessToken | None:
         """The token, unless it is expired, or rejected and its replacement still on its way."""

@@ -120,6 +120,23 @@ MATRIX = [
         "Host: here",
         "BREEZE_REQUIRED_HEADER: must be a field of your own, such as X-Breeze-Request: this one has a meaning in HTTP",
     ),  # one message
+    *(
+        (
+            "TOKEN_CACHE",
+            url,
+            "BREEZE_TOKEN_CACHE: must be memory://, file:///path, redis://host:port/db or rediss://host:port/db",
+        )
+        for url in (
+            "sqlite:///x",
+            "file://x",
+            "file:///dir/",
+            "redis://",
+            "redis://host/x",
+            "redis://host:x",
+            "redis://host?db=1",
+            "memory://x",
+        )
+    ),
     ("REFRESH_MARGIN", "-1", "BREEZE_REFRESH_MARGIN: must be a number of seconds, at least 0 and at most 86400"),
     ("CONNECT_TIMEOUT", "0", "BREEZE_CONNECT_TIMEOUT: must be a number of seconds, more than 0 and at most 600"),
     ("UPSTREAM_TIMEOUT", "nan", "BREEZE_UPSTREAM_TIMEOUT: must be a number of seconds, more than 0 and at most 3600"),
@@ -337,3 +354,30 @@ def test_the_proxy_is_the_one_that_the_environment_names(
 def test_the_secret_is_not_in_the_repr(read: Read) -> None:
     settings = read().settings
     assert "a-sample-secret" not in repr(settings) + str(settings)
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["memory://", "file:///run/breeze/token", "redis://host", "redis://:pass@host:6380/2", "rediss://user:pass@host/0"],
+)
+def test_caches(read: Read, url: str) -> None:
+    settings = read(BREEZE_TOKEN_CACHE=url).settings
+    assert settings.token_cache == url
+    assert "pass@" not in repr(settings)
+
+
+def test_a_password_in_a_flag_is_refused(read: Read) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        read(flags={"token_cache": "redis://:pass@host"})
+    assert caught.value.problems == [
+        "BREEZE_TOKEN_CACHE: a password must not stand in a flag, which the process list shows"
+    ]
+
+
+def test_a_cache_without_its_package_says_what_to_install(read: Read, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("breeze_sidecar.settings.find_spec", lambda _: None)
+    (line,) = problems(read, BREEZE_TOKEN_CACHE="rediss://host")
+    assert line == (
+        "BREEZE_TOKEN_CACHE: redis needs the package cryptography and redis; "
+        "pip install 'breeze-sidecar[redis]' brings it"
+    )

@@ -63,6 +63,12 @@ class Heard:
         self.events: Counter[str] = Counter()
         self.calms: list[float] = []
 
+    def adopted(self, lifetime: float) -> None:
+        self.events["adopted"] += 1
+
+    def budget_low(self, spent: int) -> None:
+        self.events["budget_low"] += 1
+
     def granted(self, lifetime: float, *, again: bool) -> None:
         self.events["again" if again else "granted"] += 1
 
