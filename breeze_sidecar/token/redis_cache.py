@@ -145,10 +145,7 @@ class RedisCache:
             sealed, end = self._sealer.seal(entry), int(entry.expires_at * 1000)
             await self._redis.eval(_STORE, 1, self._key("token"), sealed, self._fence or 1, end, self._news)
 
-        alone = self._fence == 0
         self._behind = not await self._tried(work)
-        if alone:
-            await self._disconnect()
 
     async def hold_off(self, pause: Pause) -> None:
         """See Cache."""
@@ -211,11 +208,13 @@ class RedisCache:
         return f"{self._prefix}{what}:{self._sealer.name}"
 
     async def _tried(self, work: Callable[[], Awaitable[object]]) -> bool:
-        """Whether it worked; what went wrong is told."""
+        """Whether it worked; what went wrong is told. Outside of a turn, the connection is closed."""
         try:
             await self._do(work)
         except _Trouble:
             return False
+        if not self._fence:
+            await self._disconnect()
         return True
 
     async def _do(self, work: Callable[[], Awaitable[_T]]) -> _T:

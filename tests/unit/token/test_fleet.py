@@ -103,6 +103,7 @@ async def test_all_share_one_budget_and_hear_that_it_runs_low() -> None:
             await replicas.clock.advance(30)
             await replicas.stop()
             replicas.start(1)
+        await replicas.clock.advance(1)
         assert len(replicas.breeze.asked) == 90
         assert replicas.sources[0].requests_last_hour() == 90
         assert replicas.witness.heard["budget_low"] > 0
