@@ -91,6 +91,10 @@ class Cache(Protocol):
         """
         ...
 
+    async def look(self, take: Callable[[Kept], bool]) -> bool:
+        """Offer what is kept, without a turn; whether `take` took it."""
+        ...
+
     async def spend(self, moment: float) -> None:
         """Count a token request that leaves now (Unix time), for all."""
         ...
@@ -112,6 +116,10 @@ class MemoryCache:
     def turn(self, take: Callable[[Kept], bool]) -> AbstractAsyncContextManager[bool]:  # noqa: ARG002 # nothing to offer
         """At once: nobody shares it."""
         return nullcontext(enter_result=True)
+
+    async def look(self, take: Callable[[Kept], bool]) -> bool:  # noqa: ARG002 # as above
+        """Nothing to see."""
+        return False
 
     async def spend(self, moment: float) -> None:
         """Nothing to do: the source counts."""

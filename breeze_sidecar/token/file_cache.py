@@ -80,6 +80,10 @@ class FileCache:
             if lock >= 0:
                 os.close(lock)
 
+    async def look(self, take: Callable[[Kept], bool]) -> bool:
+        """See Cache."""
+        return take(await self._load())
+
     async def spend(self, moment: float) -> None:
         """See Cache."""
         self._own.append(moment)

@@ -121,6 +121,15 @@ class RedisCache:
             await self._tried(lambda: self._redis.eval(_END_TURN, 1, self._turn, self._holder, self._news))
             await self._disconnect()
 
+    async def look(self, take: Callable[[Kept], bool]) -> bool:
+        """See Cache."""
+        try:
+            kept = await self._load()
+        except _Trouble:
+            return False
+        await self._disconnect()
+        return take(kept)
+
     async def spend(self, moment: float) -> None:
         """See Cache."""
         self._own[f"{self._holder}:{len(self._own)}:{moment}"] = moment

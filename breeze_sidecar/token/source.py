@@ -21,7 +21,7 @@ PATIENCE = 10.0
 GLANCE = 60.0
 #: Seconds between looks at the secret's file while its content is rejected.
 SECRET_POLL = 5.0
-#: Seconds between tries to keep a token that a cache in trouble could not keep.
+#: Seconds between tries to keep a token that a cache in trouble could not keep, and to find one while there is none.
 MENDING = 10.0
 #: Requests of all in an hour from which on a warning says that the budget runs low.
 WARNING = 50
@@ -180,8 +180,13 @@ class TokenSource:
             if polling and self._secret_changed():
                 self._not_before = 0.0
                 continue
-            glance = SECRET_POLL if polling else MENDING if self._cache.behind else GLANCE
-            if not await wait(self._clock, self._nudge, min(pause, glance)) and self._cache.behind:
+            hungry = self._unwanted is not None or self._token is None or not self._token.valid(self._clock.now())
+            glance = SECRET_POLL if polling else MENDING if hungry or self._cache.behind else GLANCE
+            if await wait(self._clock, self._nudge, min(pause, glance)):
+                continue
+            if hungry and await self._cache.look(self._take):
+                self._tell()  # another one was luckier
+            elif self._cache.behind:
                 await self._keep()
 
     def _next(self) -> float:
@@ -202,9 +207,13 @@ class TokenSource:
             self._failed(crash)
         finally:
             self._asking = False
-            news, self._news = self._news, None
-            if news is not None:
-                news.set_result(None)
+            self._tell()
+
+    def _tell(self) -> None:
+        """Let all who wait look again."""
+        news, self._news = self._news, None
+        if news is not None:
+            news.set_result(None)
 
     async def _send(self) -> None:
         asked_at = self._clock.now()

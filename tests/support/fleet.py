@@ -96,6 +96,9 @@ class SharedCache:
         async with self._store.turn:
             yield not take(self._kept())
 
+    async def look(self, take: Callable[[Kept], bool]) -> bool:
+        return not self._store.down and take(self._kept())
+
     def _kept(self) -> Kept:
         store, now = self._store, self._clock.wall()
         while store.requests and store.requests[0][0] <= now - HOUR:

@@ -132,3 +132,15 @@ async def test_a_store_that_is_down_degrades_to_memory_and_is_made_up_for() -> N
         replicas.start(1)
         await replicas.clock.advance(30)
         assert len(replicas.breeze.asked) == 3, "the newcomer found what one of the others kept"
+
+
+async def test_who_has_no_token_finds_the_one_that_another_got_without_asking() -> None:
+    async with fleet(150) as replicas:
+        replicas.store.down = True
+        await replicas.clock.advance(60)
+        without = [source for source in replicas.sources if source.unready() is not None]
+        assert len(without) == 50, "Breeze gives out a hundred an hour"
+        replicas.store.down = False
+        await replicas.clock.advance(60)
+        assert [source for source in replicas.sources if source.unready() is not None] == []
+        assert len(replicas.breeze.asked) == 150
