@@ -8,6 +8,7 @@ rolling restarts at 6:00 and 14:00, over half an hour, each pod replaced; a tent
 import argparse
 import asyncio
 import heapq
+import random
 import sys
 import time
 from collections import Counter
@@ -30,13 +31,24 @@ BREEZE_DOWN, REDIS_DOWN = (16 * HOUR, 17 * HOUR), (20 * HOUR, 21 * HOUR)
 DOCS = Path(__file__).parents[1] / "docs"
 
 
+class Chance(FakeClock):
+    """A fake clock with a die of its own."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._die = random.Random(1)  # the same day each time
+
+    def jitter(self, low: float, high: float) -> float:
+        return self._die.uniform(low, high)
+
+
 class Day:
     """One day of one fleet."""
 
     def __init__(self, cache: str, replicas: int) -> None:
         self.cache = cache
         self.replicas = replicas
-        self.clock = FakeClock()
+        self.clock = Chance()
         self.began = self.clock.now()
         self.breeze = Breeze(self.clock, takes=0.0)
         self.witness = Deaf()
@@ -116,8 +128,16 @@ class Day:
         return [per_hour[hour] for hour in range(24)]
 
 
-def most_in_any_hour(moments: list[float]) -> int:
-    """The fullest window of an hour."""
+def most_in_any_hour(moments: list[float], *pauses: tuple[float, float]) -> int:
+    """The fullest window of an hour, between these pauses."""
+    parts, begin = [], 0.0
+    for pause, end in (*pauses, (25 * HOUR, 0.0)):
+        parts.append([moment for moment in moments if begin <= moment < pause])
+        begin = end
+    return max(_fullest(part) for part in parts)
+
+
+def _fullest(moments: list[float]) -> int:
     most, begin = 0, 0
     for end, moment in enumerate(moments):
         while moment - moments[begin] >= HOUR:
@@ -137,9 +157,9 @@ def plot(days: dict[tuple[str, int], Day]) -> None:
 
     mpl.use("svg")
     mpl.rcParams["svg.hashsalt"] = "breeze-sidecar"
-    from matplotlib import pyplot  # noqa: PLC0415 # as above
+    from matplotlib import pyplot as plt  # noqa: PLC0415 # as above
 
-    figure, axes = pyplot.subplots(figsize=(9, 4.5))
+    figure, axes = plt.subplots(figsize=(9, 4.5))
     for (cache, replicas), day in days.items():
         hours = [max(0.5, each) for each in day.hours()]
         axes.step(range(25), [*hours, hours[-1]], where="post", label=f"{cache}, {replicas:,} replicas")
@@ -159,18 +179,20 @@ def main() -> None:
     # It is for laptops that sleep; without it a day of ten thousand replicas takes minutes, not hours.
     source_module.GLANCE = 1e9
     days: dict[tuple[str, int], Day] = {}
-    print(
-        "| cache | replicas | token requests in the day | in the fullest hour | refused by Breeze | without a token |"
-    )
-    print("|---|---|---|---|---|---|")
+    print("| cache | replicas | token requests in the day | fullest hour, all up | the same, Redis down too ", end="")
+    print("| the same, Breeze down too | refused by Breeze | time without a token |")
+    print("|---|---|---|---|---|---|---|---|")
     for replicas in options.replicas:
         for cache in ("memory", "file", "redis"):
+            # There is nothing to look for where nothing is shared.
+            source_module.MENDING = 60.0 if cache == "redis" else 1e9
             began = time.perf_counter()
             day = days[cache, replicas] = asyncio.run(simulated(cache, replicas))
-            share = day.without / (24 * 60)
+            moments = [moment - day.began for moment in day.breeze.asked]
             print(
-                f"| {cache} | {replicas:,} | {len(day.breeze.asked):,} | {most_in_any_hour(day.breeze.asked):,} "
-                f"| {day.breeze.throttled:,} | {share:.1%} |",
+                f"| {cache} | {replicas:,} | {len(moments):,} | {most_in_any_hour(moments, BREEZE_DOWN, REDIS_DOWN):,} "
+                f"| {most_in_any_hour(moments, BREEZE_DOWN):,} | {most_in_any_hour(moments):,} "
+                f"| {day.breeze.throttled:,} | {day.without / (24 * 60):.1%} |",
                 flush=True,
             )
             print(f"{time.perf_counter() - began:.0f} s; by hour: {day.hours()}", file=sys.stderr)
