@@ -160,9 +160,12 @@ def plot(days: dict[tuple[str, int], Day]) -> None:
     from matplotlib import pyplot as plt  # noqa: PLC0415 # as above
 
     figure, axes = plt.subplots(figsize=(9, 4.5))
+    most = max(replicas for _, replicas in days)
     for (cache, replicas), day in days.items():
         hours = [max(0.5, each) for each in day.hours()]
-        axes.step(range(25), [*hours, hours[-1]], where="post", label=f"{cache}, {replicas:,} replicas")
+        color = {"memory": "tab:red", "file": "tab:orange", "redis": "tab:blue"}[cache]
+        style = {"color": color, "linestyle": "-" if replicas == most else "--"}
+        axes.step(range(25), [*hours, hours[-1]], where="post", label=f"{cache}, {replicas:,} replicas", **style)
     axes.axhline(100, color="black", linestyle=":", label="Breeze's limit")
     axes.set(yscale="log", xlabel="hour of the day", ylabel="token requests sent", xlim=(0, 24))
     axes.set_xticks(range(0, 25, 2))
