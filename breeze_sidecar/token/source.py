@@ -266,8 +266,8 @@ class TokenSource:
         return True
 
     def _adopt(self, entry: Entry) -> bool:
-        """Take a token that another one got, unless it is the one that is to be replaced."""
-        if entry.value == self._unwanted or (self._token is not None and entry.value == self._token.value):
+        """Take a token that another one got, unless it is the one that is held, and perhaps to be replaced."""
+        if self._token is not None and entry.value == self._token.value:
             return False
         now = self._clock.now()
         left = entry.expires_at - self._clock.wall()
