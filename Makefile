@@ -6,7 +6,7 @@ BIN = $(VENV)/bin
 SOURCES = breeze_sidecar tests benchmarks
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test unit check format clients bench lowest clean
+.PHONY: help demo test test-containers unit check format clients bench lowest clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -22,6 +22,9 @@ test: $(VENV)/developer ## all tests, with the coverage of branches
 
 unit: $(VENV)/developer ## the unit tests alone: no sockets, a few seconds
 	$(BIN)/python -m pytest tests/unit $(ARGS)
+
+test-containers: $(VENV)/developer ## the image, compose and a pod on a real engine; needs Docker
+	$(BIN)/python -m pytest tests/containers $(ARGS)
 
 check: $(VENV)/developer ## lint, format, types and imports
 	$(BIN)/ruff check .
