@@ -1,6 +1,7 @@
 """The emulator's application: both endpoints of Breeze, and what goes wrong between them and the caller."""
 
 import asyncio
+import logging
 import math
 import socket
 import struct
@@ -24,6 +25,10 @@ from breeze_sidecar.emulator.state import State
 _LARGEST = 64 * 1024 * 1024
 _TOO_MANY = "Too many requests from this IP, please try again later"
 _SMALLEST_COMPRESSED = 256
+
+#: A caller that left, or was made to leave, is no defect of the emulator.
+_LOG = logging.getLogger("breeze_sidecar.emulator")
+_LOG.addFilter(lambda record: not (record.exc_info and isinstance(record.exc_info[1], ConnectionError)))
 
 Work = Callable[[bytes, Fault | None], Answer]
 
@@ -65,6 +70,7 @@ async def start(config: Config, clock: Callable[[], float] = time.time) -> Runni
         keepalive_timeout=config.keepalive,
         auto_decompress=True,
         shutdown_timeout=1,
+        logger=_LOG,
     )
     await runner.setup()
     try:

@@ -6,6 +6,7 @@ import socket
 import sys
 from pathlib import Path
 
+import aiohttp
 import pytest
 from support.program import COMMAND, Start, environment, fault, nothing_leaked
 
@@ -182,9 +183,10 @@ async def test_1_demo_prints_a_curl_that_works_and_runs_until_interrupted() -> N
 async def test_1_the_emulator_runs_alone() -> None:
     process = await asyncio.create_subprocess_exec(
         COMMAND,
-        *("emulator", "--port", "0", "--fault", "fail,status=503,times=1"),
+        *("emulator", "--port", "0", "--fault", "reset,times=1", "--fault", "fail,status=503,times=1"),
         env=environment(None, {}),
         stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
     )
     assert process.stdout is not None
     first = (await process.stdout.readline()).decode()
@@ -195,6 +197,11 @@ async def test_1_the_emulator_runs_alone() -> None:
     code, text = await run("emulator", "--fault", "nonsense")
     assert code == 2
     assert "kind must be one of" in text
+    async with aiohttp.ClientSession() as session:
+        with pytest.raises(aiohttp.ClientError):
+            await session.post(f"http://127.0.0.1:{port}/graphql", json={})
+        async with session.post(f"http://127.0.0.1:{port}/graphql", json={}) as answer:
+            assert answer.status == 503
     process.send_signal(2)
-    await process.stdout.read()
+    assert b"Traceback" not in await process.stdout.read(), "a caller that is reset is no defect"
     assert await process.wait() == 0
