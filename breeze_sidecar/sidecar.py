@@ -141,7 +141,6 @@ class Sidecar:
         tls = tls_context(settings)
         proxy = settings.upstream_proxy()
         tasks = Tasks(lambda name, error: log.error("task.failed", task=name, exc_info=error))
-        self._stack.push_async_callback(tasks.close)
 
         tokens = await self._token_source(tls, proxy, metrics, tasks)
         pool = Pool(
@@ -181,6 +180,8 @@ class Sidecar:
         await self._listen(handler)
         await self._listen_admin(tokens, metrics)
         self._source = tasks.start("token.source", tokens.run())
+        # Pushed last, so closed first: a token request that ends with its session would be taken for Breeze's failure.
+        self._stack.push_async_callback(tasks.close)
         log.info(
             "sidecar.listening",
             address=self.address,

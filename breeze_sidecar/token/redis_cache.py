@@ -106,6 +106,7 @@ class RedisCache:
         try:
             ours = await self._win(take)
         except (_Trouble, RedisError, OSError):  # the latter two from closing a broken subscription
+            self._fence = 0  # a turn that was won meanwhile ends by itself
             yield True  # as the memory cache
             return
         if not ours:

@@ -133,3 +133,16 @@ async def test_2_a_path_that_is_no_socket_is_left_alone(sidecar: Start, tmp_path
     assert await program.ended() == 2
     assert path.read_text() == "keep"
     assert "exists and is no socket" in program.lines[0]
+
+
+async def test_7_a_token_request_in_flight_at_sigterm_is_given_up_in_silence(
+    sidecar: Start, emulator: Emulator
+) -> None:
+    fault(emulator, kind="hang", endpoint="token")
+    program = await sidecar(warm=False)
+    while not emulator.state.faults.waiting:
+        await asyncio.wait([asyncio.ensure_future(program.process.wait())], timeout=0.02)
+    program.process.terminate()
+    assert await program.ended() == 0
+    assert program.events("token.refresh_failed") == []
+    assert program.events("sidecar.stopped") != []
