@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 
 import pytest
 import trustme
+from support.fleet import CacheHeard
 from support.redis_server import SERVERS, Server, free_port, serving
 from support.relay import tls
 
@@ -19,25 +20,11 @@ from breeze_sidecar.token.redis_cache import RedisCache, connect
 from breeze_sidecar.token.sealing import Sealer
 
 
-class Heard:
-    def __init__(self) -> None:
-        self.said: list[str] = []
-
-    def cache_failed(self, reason: str) -> None:
-        self.said.append(f"failed: {reason}")
-
-    def cache_recovered(self) -> None:
-        self.said.append("recovered")
-
-    def cache_ignored(self, reason: str) -> None:
-        self.said.append(f"ignored: {reason}")
-
-
 class Replica:
     """One sidecar's cache."""
 
     def __init__(self, url: str, *, secret: str = "the-secret", ca_file: Path | None = None) -> None:
-        self.heard = Heard()
+        self.heard = CacheHeard()
         self.clock = SystemClock()
         self.tasks = Tasks(lambda *_: None)
         sealer = Sealer("https://breeze", "oauth_a", lambda: secret)

@@ -35,6 +35,22 @@ class Deaf:
         self.heard["budget_low"] += 1
 
 
+class CacheHeard:
+    """A cache's witness that keeps what it hears."""
+
+    def __init__(self) -> None:
+        self.said: list[str] = []
+
+    def cache_failed(self, reason: str) -> None:
+        self.said.append(f"failed: {reason}")
+
+    def cache_recovered(self) -> None:
+        self.said.append("recovered")
+
+    def cache_ignored(self, reason: str) -> None:
+        self.said.append(f"ignored: {reason}")
+
+
 class Breeze:
     """The token endpoint of one client: 100 requests in a fixed window of an hour, as Breeze gives them out."""
 

@@ -3,25 +3,12 @@
 from pathlib import Path
 
 from support.clock import FakeClock
+from support.fleet import CacheHeard
 
 from breeze_sidecar.tasks import Tasks
 from breeze_sidecar.token.caches import Cache, Entry, Health, Kept, MemoryCache, Pause, open_cache
 from breeze_sidecar.token.file_cache import FileCache
 from breeze_sidecar.token.redis_cache import RedisCache
-
-
-class Heard:
-    def __init__(self) -> None:
-        self.said: list[str] = []
-
-    def cache_failed(self, reason: str) -> None:
-        self.said.append(reason)
-
-    def cache_recovered(self) -> None:
-        self.said.append("recovered")
-
-    def cache_ignored(self, reason: str) -> None:
-        self.said.append(reason)
 
 
 def opened(url: str) -> Cache:
@@ -33,7 +20,7 @@ def opened(url: str) -> Cache:
         ca_file=None,
         clock=FakeClock(),
         tasks=Tasks(lambda *_: None),
-        witness=Heard(),
+        witness=CacheHeard(),
     )
 
 
@@ -62,10 +49,10 @@ async def test_the_memory_cache_keeps_nothing_and_gives_every_turn() -> None:
 
 
 def test_trouble_is_told_when_it_begins_and_when_it_ends() -> None:
-    heard = Heard()
+    heard = CacheHeard()
     health = Health(heard)
     health.worked()
     health.failed("first")
     health.failed("second")
     health.worked()
-    assert heard.said == ["first", "recovered"]
+    assert heard.said == ["failed: first", "recovered"]

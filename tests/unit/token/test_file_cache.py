@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from support.clock import FakeClock
+from support.fleet import CacheHeard
 
 from breeze_sidecar.token import file_cache
 from breeze_sidecar.token.caches import HOUR, Entry, Kept, Pause
@@ -15,25 +16,11 @@ from breeze_sidecar.token.file_cache import PATIENCE, FileCache
 from breeze_sidecar.token.sealing import Sealer
 
 
-class Heard:
-    def __init__(self) -> None:
-        self.said: list[str] = []
-
-    def cache_failed(self, reason: str) -> None:
-        self.said.append(f"failed: {reason}")
-
-    def cache_recovered(self) -> None:
-        self.said.append("recovered")
-
-    def cache_ignored(self, reason: str) -> None:
-        self.said.append(f"ignored: {reason}")
-
-
 class Process:
     """One process that uses the file."""
 
     def __init__(self, path: Path, clock: FakeClock, *, secret: str = "the-secret", client: str = "oauth_a") -> None:
-        self.heard = Heard()
+        self.heard = CacheHeard()
         self.clock = clock
         self.cache = FileCache(path, Sealer("https://breeze", client, lambda: secret), clock, self.heard)
 
@@ -285,7 +272,7 @@ async def test_an_unreadable_secret_keeps_nothing_and_fails_nothing(path: Path, 
         raise ValueError("gone")
 
     await Process(path, clock).cache.store(entry(clock))
-    heard = Heard()
+    heard = CacheHeard()
     cache = FileCache(path, Sealer("https://breeze", "oauth_a", fail), clock, heard)
     async with cache.turn(lambda kept: kept.entry is not None) as ours:
         assert ours
