@@ -132,10 +132,15 @@ class MemoryCache:
 
 
 class Health:
-    """Tells of a cache's trouble once when it begins and once when it ends."""
+    """Tells of a cache's trouble once when it begins and once when it ends.
+
+    Attributes:
+        well: whether the last token could be kept.
+    """
 
     def __init__(self, witness: Witness) -> None:
         self._witness = witness
+        self._ignored = ""
         self.well = True
 
     def failed(self, reason: str) -> None:
@@ -144,8 +149,15 @@ class Health:
             self.well = False
             self._witness.cache_failed(reason)
 
+    def ignored(self, reason: str) -> None:
+        """What is kept cannot be used."""
+        if reason != self._ignored:
+            self._ignored = reason
+            self._witness.cache_ignored(reason)
+
     def worked(self) -> None:
-        """An operation worked."""
+        """A token was kept or found: less, as a read from a store that cannot be written, ends no trouble."""
+        self._ignored = ""
         if not self.well:
             self.well = True
             self._witness.cache_recovered()

@@ -43,11 +43,9 @@ class FileCache:
         self._path = path
         self._sealer = sealer
         self._clock = clock
-        self._witness = witness
         self._health = Health(witness)
         self._holder = secrets.token_hex(4)
         self._own: list[float] = []
-        self._ignored = ""
 
     @property
     def behind(self) -> bool:
@@ -119,7 +117,7 @@ class FileCache:
         sealed = _bytes(content.get("token"))
         entry = self._sealer.open_entry(sealed) if sealed else None
         if sealed and entry is None:
-            self._ignore(f"the token in {self._path} was sealed with another secret, or is damaged")
+            self._health.ignored(f"the token in {self._path} was sealed with another secret, or is damaged")
         return entry
 
     def _open_pause(self, content: dict[str, object]) -> Pause | None:
@@ -134,13 +132,13 @@ class FileCache:
         except FileNotFoundError:
             return {}
         except _Unusable as error:
-            self._ignore(f"{self._path} {error}")
+            self._health.ignored(f"{self._path} {error}")
             return {}
         except OSError as error:
             self._health.failed(f"{self._path} cannot be read: {error.strerror}")
             return {}
         if content.get("client") != self._sealer.client:
-            self._ignore(f"{self._path} belongs to another client or environment")
+            self._health.ignored(f"{self._path} belongs to another client or environment")
             return {}
         return content
 
@@ -164,14 +162,7 @@ class FileCache:
         except OSError as error:
             self._health.failed(f"{self._path} cannot be written: {error.strerror}")
         else:
-            self._ignored = ""
             self._health.worked()
-
-    def _ignore(self, reason: str) -> None:
-        """Say once that what is there cannot be used."""
-        if reason != self._ignored:
-            self._ignored = reason
-            self._witness.cache_ignored(reason)
 
 
 def _others(content: dict[str, object], holder: str, since: float) -> tuple[float, ...]:

@@ -85,7 +85,6 @@ class RedisCache:
         self._sealer = sealer
         self._clock = clock
         self._tasks = tasks
-        self._witness = witness
         self._health = Health(witness)
         self._holder = secrets.token_hex(8)
         self._own: dict[str, float] = {}
@@ -110,6 +109,7 @@ class RedisCache:
             yield True  # as the memory cache
             return
         if not ours:
+            self._health.worked()
             await self._disconnect()
             yield False
             return
@@ -156,6 +156,8 @@ class RedisCache:
             await self._redis.eval(_STORE, 1, self._key("token"), sealed, self._fence or 1, end, self._news)
 
         self._behind = not await self._tried(work)
+        if not self._behind:
+            self._health.worked()
 
     async def hold_off(self, pause: Pause) -> None:
         """See Cache."""
@@ -209,7 +211,7 @@ class RedisCache:
         sealed, paused, requests = await self._do(work)
         entry = None if sealed is None else self._sealer.open_entry(sealed)
         if sealed is not None and entry is None:
-            self._witness.cache_ignored("the token in Redis is damaged")
+            self._health.ignored("the token in Redis is damaged")
         own = self._holder.encode()
         others = tuple(float(moment) for member, moment in requests if not member.startswith(own))
         return Kept(entry, others, None if paused is None else self._sealer.open_pause(paused))
@@ -235,14 +237,12 @@ class RedisCache:
         """
         try:
             async with asyncio.timeout(2 * TIMEOUT):
-                done = await work()
+                return await work()
         except (RedisError, OSError, TimeoutError, ValueError, TypeError, AttributeError) as error:
             # Redis's own words can quote a command, and so a password; the kind of error says enough.
             self._health.failed(f"Redis: {_reason(error)}")
             await self._disconnect()
             raise _Trouble from None
-        self._health.worked()
-        return done
 
     async def _disconnect(self) -> None:
         try:

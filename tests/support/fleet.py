@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 
 from breeze_sidecar.token.access_token import Grant
 from breeze_sidecar.token.backoff import Kind, TokenRequestFailed
-from breeze_sidecar.token.caches import HOUR, Entry, Kept, Pause
+from breeze_sidecar.token.caches import HOUR, Cache, Entry, Kept, Pause
 from support.clock import FakeClock
 
 
@@ -49,6 +49,19 @@ class CacheHeard:
 
     def cache_ignored(self, reason: str) -> None:
         self.said.append(f"ignored: {reason}")
+
+
+async def offered(cache: Cache) -> Kept:
+    """What a cache offers to who takes everything; nothing from one in trouble."""
+    seen: list[Kept] = []
+
+    def take(kept: Kept) -> bool:
+        seen.append(kept)
+        return True
+
+    async with cache.turn(take) as ours:
+        assert ours is not bool(seen)
+    return seen[-1] if seen else Kept()
 
 
 class Breeze:

@@ -55,4 +55,6 @@ def test_trouble_is_told_when_it_begins_and_when_it_ends() -> None:
     health.failed("first")
     health.failed("second")
     health.worked()
-    assert heard.said == ["failed: first", "recovered"]
+    health.ignored("damaged")
+    health.ignored("damaged")
+    assert heard.said == ["failed: first", "recovered", "ignored: damaged"]

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from support.clock import FakeClock
-from support.fleet import CacheHeard
+from support.fleet import CacheHeard, offered
 
 from breeze_sidecar.token import file_cache
 from breeze_sidecar.token.caches import HOUR, Entry, Kept, Pause
@@ -25,16 +25,7 @@ class Process:
         self.cache = FileCache(path, Sealer("https://breeze", client, lambda: secret), clock, self.heard)
 
     async def sees(self) -> Kept:
-        """What it is offered."""
-        seen: list[Kept] = []
-
-        def take(kept: Kept) -> bool:
-            seen.append(kept)
-            return True
-
-        async with self.cache.turn(take) as ours:
-            assert ours is False
-        return seen[-1]
+        return await offered(self.cache)
 
 
 @pytest.fixture
